@@ -27,7 +27,8 @@ type runtimeAPI struct {
 	events   chan event
 	reports  chan report
 	mu       sync.Mutex
-	polls    int
+	conns    map[net.Conn]bool // whether each serves a request
+	polling  int
 }
 
 // event is what the next poll is answered with.
@@ -67,8 +68,12 @@ func newRuntimeAPI(t testing.TB) *runtimeAPI {
 	if err != nil {
 		t.Fatal(err)
 	}
-	api := &runtimeAPI{listener: l, events: make(chan event, 16), reports: make(chan report, 16)}
-	server := &http.Server{Handler: api}
+	api := &runtimeAPI{listener: l, conns: map[net.Conn]bool{}, events: make(chan event, 16), reports: make(chan report, 16)}
+	server := &http.Server{Handler: api, ConnState: func(c net.Conn, s http.ConnState) {
+		api.mu.Lock()
+		defer api.mu.Unlock()
+		api.conns[c] = s == http.StateActive
+	}}
 	go server.Serve(l)
 	t.Cleanup(func() { server.Close() })
 	return api
@@ -78,9 +83,8 @@ func (a *runtimeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	const base = "/2018-06-01/runtime/"
 	path := strings.TrimPrefix(r.URL.Path, base)
 	if path == "invocation/next" {
-		a.mu.Lock()
-		a.polls++
-		a.mu.Unlock()
+		a.poll(1)
+		defer a.poll(-1)
 		select {
 		case e := <-a.events:
 			h := w.Header()
@@ -104,6 +108,26 @@ func (a *runtimeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.reports <- rep
 	w.WriteHeader(http.StatusAccepted)
 	io.WriteString(w, `{"status":"OK"}`)
+}
+
+func (a *runtimeAPI) poll(n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.polling += n
+}
+
+// dropConnections waits until a poll is being served and closes its connection.
+func (a *runtimeAPI) dropConnections() {
+	for dropped := false; !dropped; time.Sleep(time.Millisecond) {
+		a.mu.Lock()
+		for c, active := range a.conns {
+			if active && a.polling == 1 {
+				c.Close()
+				dropped = true
+			}
+		}
+		a.mu.Unlock()
+	}
 }
 
 // function is a running bootstrap with its output.

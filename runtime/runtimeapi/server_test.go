@@ -1,0 +1,165 @@
+package runtimeapi
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+func start(t *testing.T, limit int64) (*Server, string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := Serve(l, limit, slog.New(slog.DiscardHandler))
+	t.Cleanup(func() { s.Close() })
+	return s, "http://" + l.Addr().String() + prefix
+}
+
+func post(t *testing.T, url string, body io.Reader, header ...string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodPost, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b)
+}
+
+// next polls in the background and returns the response when it has come.
+func next(t *testing.T, base string) <-chan *http.Response {
+	t.Helper()
+	ch := make(chan *http.Response, 1)
+	go func() {
+		resp, err := http.Get(base + "invocation/next")
+		if err != nil {
+			t.Error(err)
+			close(ch)
+			return
+		}
+		ch <- resp
+	}()
+	return ch
+}
+
+func TestInvocationRoundTrip(t *testing.T) {
+	s, base := start(t, 100)
+	poll := next(t, base)
+	<-s.Idle()
+	deadline := time.UnixMilli(1700000000123)
+	answer, err := s.Deliver(&Event{RequestID: "r1", InvocationID: "i1", FunctionARN: "arn:f", TraceID: "Root=1",
+		Deadline: deadline, Payload: []byte(`{"a":1}`)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp := <-poll
+	body, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if string(body) != `{"a":1}` {
+		t.Errorf("event %q", body)
+	}
+	for name, want := range map[string]string{
+		"Lambda-Runtime-Aws-Request-Id":       "r1",
+		"Lambda-Runtime-Invocation-Id":        "i1",
+		"Lambda-Runtime-Deadline-Ms":          "1700000000123",
+		"Lambda-Runtime-Invoked-Function-Arn": "arn:f",
+		"Lambda-Runtime-Trace-Id":             "Root=1",
+		"Lambda-Runtime-Client-Context":       "",
+	} {
+		if got := resp.Header.Get(name); got != want {
+			t.Errorf("%s = %q, want %q", name, got, want)
+		}
+	}
+	if status, body := post(t, base+"invocation/other/response", strings.NewReader("{}")); status != 400 || !strings.Contains(body, "InvalidRequestID") {
+		t.Errorf("a wrong request ID: %d %s", status, body)
+	}
+	if status, body := post(t, base+"invocation/r1/response", strings.NewReader("{}"), "Lambda-Runtime-Invocation-Id", "x"); status != 400 || !strings.Contains(body, "InvalidInvocationId") {
+		t.Errorf("a wrong attempt: %d %s", status, body)
+	}
+	if status, _ := post(t, base+"invocation/r1/response", strings.NewReader(`"ok"`), "Lambda-Runtime-Invocation-Id", "i1"); status != 202 {
+		t.Errorf("response: status %d", status)
+	}
+	if got := <-answer; string(got.Payload) != `"ok"` || got.Failed {
+		t.Errorf("answer %+v", got)
+	}
+	if status, _ := post(t, base+"invocation/r1/response", strings.NewReader(`"again"`)); status != 400 {
+		t.Errorf("a second answer: status %d", status)
+	}
+}
+
+func TestResponsesThatAreNotAcceptable(t *testing.T) {
+	for _, test := range []struct {
+		name, body string
+		chunked    bool
+		status     int
+		errorType  string
+	}{
+		{"at the limit", strings.Repeat("x", 100), false, 202, ""},
+		{"too large", strings.Repeat("x", 101), false, 413, "Function.ResponseSizeTooLarge"},
+		{"too large in chunks", strings.Repeat("x", 101), true, 413, "Function.ResponseSizeTooLarge"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s, base := start(t, 100)
+			poll := next(t, base)
+			<-s.Idle()
+			answer, err := s.Deliver(&Event{RequestID: "r"}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			(<-poll).Body.Close()
+			var body io.Reader = strings.NewReader(test.body)
+			if test.chunked {
+				body = io.MultiReader(body)
+			}
+			if status, _ := post(t, base+"invocation/r/response", body); status != test.status {
+				t.Errorf("status %d, want %d", status, test.status)
+			}
+			got := <-answer
+			if got.ErrorType != test.errorType || got.Failed != (test.errorType != "") {
+				t.Errorf("answer %+v", got)
+			}
+			// The environment is as good as before.
+			poll = next(t, base)
+			<-s.Idle()
+			if _, err := s.Deliver(&Event{RequestID: "r2"}, nil); err != nil {
+				t.Error(err)
+			}
+			(<-poll).Body.Close()
+		})
+	}
+}
+
+func TestInitErrorAndReset(t *testing.T) {
+	s, base := start(t, 1000)
+	failed := s.InitError()
+	if status, _ := post(t, base+"init/error", strings.NewReader(`{"errorType":"X"}`), "Lambda-Runtime-Function-Error-Type", "Runtime.X"); status != 202 {
+		t.Fatalf("status %d", status)
+	}
+	if got := <-failed; got.ErrorType != "Runtime.X" || !bytes.Equal(got.Payload, []byte(`{"errorType":"X"}`)) {
+		t.Errorf("init error %+v", got)
+	}
+	s.Reset()
+	poll := next(t, base)
+	<-s.Idle()
+	s.Reset()
+	if resp := <-poll; resp.StatusCode != http.StatusGone {
+		t.Errorf("the old process's poll ended with %d", resp.StatusCode)
+	}
+	if _, err := s.Deliver(&Event{RequestID: "r"}, nil); err == nil {
+		t.Error("delivered to a runtime that does not poll")
+	}
+}

@@ -131,6 +131,9 @@ type messageReader struct {
 func (r *messageReader) Read(p []byte) (int, error) {
 	oob := make([]byte, syscall.CmsgSpace(8*4))
 	n, oobn, _, _, err := r.conn.ReadMsgUnix(p, oob)
+	if err != nil {
+		return 0, err // n may be negative
+	}
 	if messages, parseErr := syscall.ParseSocketControlMessage(oob[:oobn]); parseErr == nil {
 		for i := range messages {
 			fds, _ := syscall.ParseUnixRights(&messages[i])
@@ -140,10 +143,10 @@ func (r *messageReader) Read(p []byte) (int, error) {
 			}
 		}
 	}
-	if n == 0 && err == nil {
+	if n == 0 {
 		return 0, errors.New("the guest kernel closed the connection")
 	}
-	return n, err
+	return n, nil
 }
 
 func closeAll(files []*os.File) {

@@ -154,9 +154,15 @@ func validate(spec *sandbox.Spec) error {
 	case spec.Stdout == nil || spec.Stderr == nil:
 		return errors.New("stdout and stderr are needed")
 	}
+	if _, err := os.Stat(spec.Root); err != nil {
+		return fmt.Errorf("root file system: %w", err)
+	}
 	for _, m := range spec.Mounts {
 		if !filepath.IsAbs(m.Source) || !filepath.IsAbs(m.Target) {
 			return fmt.Errorf("mount of %q at %q: both must be absolute paths", m.Source, m.Target)
+		}
+		if _, err := os.Stat(m.Source); err != nil {
+			return fmt.Errorf("mount at %s: %w", m.Target, err)
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -71,7 +72,9 @@ func (s *Sandbox) Start(ctx context.Context) error {
 func (s *Sandbox) startError(err error) error {
 	var remote *remoteError
 	if errors.As(err, &remote) {
-		return &sandbox.StartError{Path: s.entry, Err: errors.New(remote.message)}
+		if _, why, ok := strings.Cut(remote.message, "failed to load "+s.entry+": "); ok {
+			return &sandbox.StartError{Path: s.entry, Err: errors.New(why)}
+		}
 	}
 	return fmt.Errorf("start sandbox %s: %w%s", s.id, err, s.lastWords())
 }

@@ -96,6 +96,10 @@ func main() {
 			fmt.Println(in.Text())
 		}
 		fmt.Println("end of input")
+	case "spin":
+		fmt.Println("ready")
+		for {
+		}
 	case "rtt":
 		rtt(arg(2))
 	default:

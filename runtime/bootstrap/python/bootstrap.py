@@ -12,8 +12,9 @@ def set_search_path():
         "/opt/python/lib/%s/site-packages" % version,
         "/opt/python",
     ]
-    # The interpreter has put the directory of this file, /var/runtime, in front.
-    sys.path[:] = first + [entry for entry in sys.path if entry not in first]
+    # The interpreter has put the directory of this file, /var/runtime, in front;
+    # PYTHONPATH may name it again.
+    sys.path[:] = list(dict.fromkeys(first + sys.path))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ type build struct {
 	packages map[string]string // versions of what went in
 	// version is the runtime's own, for people.
 	version string
+	env     []string // beyond Environment
 }
 
 // build makes an image from packages. The caller holds the lock.
@@ -38,7 +39,7 @@ func (s *Store) build(ctx context.Context, r lambda.Runtime, note func(string)) 
 	if err := s.assemble(ctx, b); err != nil {
 		return Image{}, fmt.Errorf("build %s: %w", r, err)
 	}
-	img, err := s.finish(ctx, b, fromPackages, Entrypoint(r), Environment(r))
+	img, err := s.finish(ctx, b, fromPackages, Entrypoint(r), mergeEnv(Environment(r), b.env))
 	if err != nil {
 		return Image{}, fmt.Errorf("build %s: %w", r, err)
 	}

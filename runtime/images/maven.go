@@ -39,6 +39,9 @@ func (b *build) installPythonArtifact(ctx context.Context, a pythonArtifact) err
 		if strings.HasPrefix(name, "bin/") || strings.Contains(filepath.Base(name), ".so") {
 			mode = 0o755
 		}
+		if !strings.Contains(name, "/") {
+			name = "lib/" + name // the shared libraries, which are beside bin and lib
+		}
 		err = b.tree.copyFrom("/var/lang/"+name, content, mode)
 		content.Close()
 		if err != nil {
@@ -57,7 +60,13 @@ func (b *build) installPythonArtifact(ctx context.Context, a pythonArtifact) err
 			return err
 		}
 	}
-	return nil
+	// The build's OpenSSL looks for certificates where it was built.
+	b.env = append(b.env, "SSL_CERT_FILE="+certificateBundle)
+	// Programs that clear LD_LIBRARY_PATH find the library too.
+	if err := b.tree.write("/etc/ld.so.conf.d/lang.conf", []byte("/var/lang/lib\n"), 0o644); err != nil {
+		return err
+	}
+	return linkLibraries(ctx, b.tree)
 }
 
 // wantedOfBuild leaves out what is for building against Python, and its tests.
@@ -71,9 +80,13 @@ func wantedOfBuild(name string) bool {
 		}
 	}
 	if rest, ok := strings.CutPrefix(name, "bin/"); ok {
-		return rest == "python3.12"
+		version, ok := strings.CutPrefix(rest, "python3.")
+		return ok && !strings.Contains(version, "-")
 	}
-	return !strings.HasSuffix(name, ".a") && !strings.Contains(name, "libjni")
+	if !strings.Contains(name, "/") {
+		return strings.HasPrefix(name, "lib") && !strings.HasPrefix(name, "libjni")
+	}
+	return !strings.HasSuffix(name, ".a")
 }
 
 // fetchArtifact has Maven download an artifact to the cache and returns its file.

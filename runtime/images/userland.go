@@ -78,11 +78,19 @@ func layUserland(ctx context.Context, t tree, packages []debianPackage, note fun
 	if err := t.symlink("/usr/share/zoneinfo/UTC", "/etc/localtime"); err != nil {
 		return nil, err
 	}
-	if err := runIn(ctx, t, "/usr/sbin/ldconfig"); err != nil {
-		return nil, err
-	}
-	return versions, t.remove("/var/cache/ldconfig") // has inode numbers, which differ from build to build
+	return versions, linkLibraries(ctx, t)
 }
+
+// linkLibraries makes the dynamic linker's cache.
+func linkLibraries(ctx context.Context, t tree) error {
+	if err := runIn(ctx, t, "/usr/sbin/ldconfig"); err != nil {
+		return err
+	}
+	return t.remove("/var/cache/ldconfig") // has inode numbers, which differ from build to build
+}
+
+// certificateBundle is where Debian's programs and Go look for authorities' certificates.
+const certificateBundle = "/etc/ssl/certs/ca-certificates.crt"
 
 // certificates joins the authorities' certificates to the bundle that Debian's
 // and Amazon Linux's programs look for.
@@ -104,8 +112,7 @@ func certificates(t tree) error {
 		bundle.Write(bytes.TrimSpace(data))
 		bundle.WriteByte('\n')
 	}
-	const file = "/etc/ssl/certs/ca-certificates.crt"
-	if err := t.write(file, bundle.Bytes(), 0o644); err != nil {
+	if err := t.write(certificateBundle, bundle.Bytes(), 0o644); err != nil {
 		return err
 	}
 	for _, name := range []string{
@@ -114,7 +121,7 @@ func certificates(t tree) error {
 		"/etc/pki/tls/cert.pem",
 		"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
 	} {
-		if err := t.symlink(file, name); err != nil {
+		if err := t.symlink(certificateBundle, name); err != nil {
 			return err
 		}
 	}

@@ -89,13 +89,8 @@ func (b *build) flatten(ctx context.Context, source v1.Image) (v1.Config, error)
 // entry point: the Runtime API client that the image has, else its own entry
 // point, else our bootstrap on its interpreter.
 func (b *build) adopt(config v1.Config) ([]string, error) {
-	for _, name := range []string{"/etc/passwd", "/etc/group"} {
-		if !b.tree.exists(name) {
-			if err := accounts(b.tree); err != nil {
-				return nil, err
-			}
-			break
-		}
+	if err := accounts(b.tree); err != nil {
+		return nil, err
 	}
 	if err := layDirectories(b.tree); err != nil {
 		return nil, err

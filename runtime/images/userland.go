@@ -134,13 +134,17 @@ func locale(t tree) error {
 	return t.symlink("C.utf8", "/usr/lib/locale/en_US.utf8")
 }
 
-// accounts names the user that functions run as, like on Lambda.
+// accounts names the user that functions run as, like on Lambda, where the
+// tree does not name users yet.
 func accounts(t tree) error {
 	for name, content := range map[string]string{
 		"/etc/passwd":        "root:x:0:0:root:/root:/bin/bash\nsbx_user1051:x:993:990::/home/sbx_user1051:/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin\n",
 		"/etc/group":         "root:x:0:\nsbx_user1051:x:990:\nnogroup:x:65534:\n",
 		"/etc/nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n",
 	} {
+		if t.exists(name) {
+			continue
+		}
 		if err := t.write(name, []byte(content), 0o644); err != nil {
 			return err
 		}

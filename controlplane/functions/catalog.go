@@ -63,32 +63,46 @@ var _ Follower = (*Catalog)(nil)
 // OpenCatalog returns a catalog with what its copy on disk knows, if it has one,
 // and begins to follow the store in the background. Close must be called.
 func OpenCatalog(config CatalogConfig) (*Catalog, error) {
+	c, err := newCatalog(config)
+	if err != nil {
+		return nil, err
+	}
+	c.start()
+	return c, nil
+}
+
+// newCatalog returns a catalog that does not follow the store yet.
+func newCatalog(config CatalogConfig) (*Catalog, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
-	ctx, cancel := context.WithCancel(context.Background())
 	c := &Catalog{
 		region:      config.Region,
 		store:       store{config.Client},
 		logger:      config.Logger,
-		cancel:      cancel,
 		entries:     map[lambda.FunctionKey]*entry{},
 		moved:       make(chan struct{}),
 		subscribers: map[int]func(Change){},
 		synced:      make(chan struct{}),
 	}
 	if err := c.disk.open(config.Dir); err != nil {
-		cancel()
 		return nil, err
 	}
-	if s, err := c.disk.load(); err != nil {
+	s, err := c.disk.load()
+	switch {
+	case err != nil:
 		c.logger.Warn("the copy of the function catalog cannot be used", "error", err)
-	} else if s != nil {
+	case s != nil:
 		c.identity, c.revision, c.entries = s.Identity, s.Revision, s.entries()
 	}
+	return c, nil
+}
+
+func (c *Catalog) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	c.cancel = cancel
 	c.wg.Go(func() { c.run(ctx) })
 	c.wg.Go(func() { c.save(ctx) })
-	return c, nil
 }
 
 // Close stops following and writes the copy on disk. The catalog still answers

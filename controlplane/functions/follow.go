@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/metadata"
 
 	"kiln/lambda"
 )
@@ -67,11 +69,14 @@ func (c *Catalog) follow(ctx context.Context) error {
 		}
 	}
 
-	ctx, cancel = context.WithCancel(clientv3.WithRequireLeader(ctx))
-	defer cancel()
-	watch := c.store.client.Watch(ctx, rootPrefix, clientv3.WithPrefix(), clientv3.WithRev(c.revision+1))
 	// Only the watch's own word proves that it has caught up: there may have been no
-	// change of a function for it to report.
+	// change of a function for it to report. A stream is asked as a whole and answers
+	// only if none of its watches begins in the future, so this one has a stream of
+	// its own and begins with what is known already.
+	ctx = metadata.AppendToOutgoingContext(clientv3.WithRequireLeader(ctx), "kiln-catalog", uuid.NewString())
+	ctx, cancel = context.WithCancel(ctx)
+	defer cancel()
+	watch := c.store.client.Watch(ctx, rootPrefix, clientv3.WithPrefix(), clientv3.WithRev(c.revision))
 	ask := time.NewTimer(0)
 	defer ask.Stop()
 	for {
@@ -136,6 +141,9 @@ func (c *Catalog) apply(events []*clientv3.Event) error {
 	touched := map[lambda.FunctionKey]*entry{}
 	var revision int64
 	for _, e := range events {
+		if e.Kv.ModRevision <= c.revision {
+			continue // known already
+		}
 		value := e.Kv.Value
 		if e.Type == mvccpb.DELETE {
 			value = nil
@@ -146,7 +154,9 @@ func (c *Catalog) apply(events []*clientv3.Event) error {
 		}
 		revision = max(revision, e.Kv.ModRevision)
 	}
-	c.replace(touched, c.identity, revision)
+	if revision > 0 {
+		c.replace(touched, c.identity, revision)
+	}
 	return nil
 }
 

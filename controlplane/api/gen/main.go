@@ -38,7 +38,7 @@ func run(path, out string) error {
 		return err
 	}
 	for name, write := range map[string]func(*bytes.Buffer){
-		"zz_routes.go": m.writeOperations,
+		"zz_routes.go":     m.writeOperations,
 		"zz_structures.go": m.writeStructures,
 		"zz_shapes.go":     m.writeShapes,
 		"zz_exceptions.go": m.writeExceptions,

@@ -31,7 +31,8 @@ type Begin struct {
 	Epoch   invoke.Epoch
 }
 
-// End has a worker end a slot that is idle at Sequence; the outcome goes to Core.Ended.
+// End has a worker end a slot that is idle at Sequence; whether it agrees goes to
+// Core.Ended, the end itself shows in the worker's report.
 type End struct {
 	Worker   invoke.WorkerID
 	Slot     invoke.SlotID

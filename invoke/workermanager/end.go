@@ -29,23 +29,30 @@ func (c *Core) doEnd(s *slot) {
 	c.do(End{Worker: s.worker.id, Slot: s.id, Epoch: c.epoch, Sequence: s.sequence, Reason: s.reason})
 }
 
-// Ended tells what came of an End.
+// Ended tells what came of an End. A worker that agrees reports the end when
+// the slot's room is free; that report, or its absence from the worker's list,
+// is what removes the slot.
 func (c *Core) Ended(now time.Time, id invoke.SlotID, sequence uint64, err error) {
-	gone := err == nil || errors.Is(err, invoke.ErrUnknownSlot)
+	unknown := errors.Is(err, invoke.ErrUnknownSlot)
 	s := c.slots[id]
 	switch {
-	case s == nil && gone:
-		c.do(Release{id}) // it had never been in care, or no longer
-		return
-	case s == nil, s.state != ending, s.sequence != sequence:
-		return
-	case gone:
+	case s == nil && (err == nil || unknown):
+		c.do(Release{id}) // it had never been in care, or is no longer
+	case s == nil, s.state != ending, s.sequence != sequence, err == nil:
+	case unknown:
 		c.remove(now, s, nil)
-		return
+	default:
+		// The worker knows better, or could not be reached: let it say what it has.
+		c.touch(s)
+		c.ask(now, s.worker)
 	}
-	// The worker knows better, or could not be reached: let it say what it has.
-	c.touch(s)
-	c.ask(now, s.worker)
+}
+
+// abandon forgets a slot whose start has gone wrong, and has whatever there may
+// be of it ended. A slot that has not started is at sequence 1.
+func (c *Core) abandon(now time.Time, s *slot, err error) {
+	c.do(End{Worker: s.worker.id, Slot: s.id, Epoch: c.epoch, Sequence: 1, Reason: invoke.EndStartFailed})
+	c.remove(now, s, err)
 }
 
 // Released tells that placement has taken back a lease, so that there may be room.

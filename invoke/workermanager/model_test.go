@@ -103,6 +103,10 @@ func balance(w *world) error {
 		if s.id != id || c.pools[s.pool.key] != s.pool || c.workers[s.worker.id] != s.worker || s.pool.hosts[s.worker] != s.host {
 			return fmt.Errorf("slot %s is entered wrongly", id)
 		}
+		if s.sequence < w.sequences[id] {
+			return fmt.Errorf("slot %s went back from sequence %d to %d", id, w.sequences[id], s.sequence)
+		}
+		w.sequences[id] = s.sequence
 		p, h := pools[s.pool], hosts[s.host]
 		p.slots++
 		h.slots++

@@ -24,8 +24,9 @@ type Workers interface {
 	// StartSlot begins the start of a slot that placement has leased and returns at
 	// once; the outcome comes as a report.
 	StartSlot(context.Context, invoke.WorkerID, invoke.SlotID, *lambda.Version, invoke.Epoch) error
-	// EndSlot ends a slot that is idle at the sequence, else refuses with
-	// invoke.ErrStaleReservation or invoke.ErrUnknownSlot.
+	// EndSlot has a slot ended that is idle at the sequence, or has not started, and
+	// refuses with invoke.ErrStaleReservation or invoke.ErrUnknownSlot otherwise. The
+	// report of its end tells when its room is free.
 	EndSlot(ctx context.Context, w invoke.WorkerID, s invoke.SlotID, e invoke.Epoch, sequence uint64, reason invoke.EndReason) error
 	// Slots returns all slots that the worker has.
 	Slots(context.Context, invoke.WorkerID) ([]invoke.Slot, error)

@@ -70,7 +70,7 @@ func (c *Core) Placed(now time.Time, id uint64, lease invoke.Lease, err error) {
 // BeginFailed tells that a worker refused a Begin.
 func (c *Core) BeginFailed(now time.Time, id invoke.SlotID, err error) {
 	if s := c.slots[id]; s != nil && s.state == starting {
-		c.remove(now, s, err)
+		c.abandon(now, s, err)
 	}
 }
 

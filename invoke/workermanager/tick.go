@@ -16,7 +16,7 @@ func (c *Core) Tick(now time.Time) {
 		c.end(s, invoke.EndIdle)
 	}
 	for s := c.starting.head; s != nil && now.Sub(s.since) >= c.cfg.StartTimeout; s = c.starting.head {
-		c.remove(now, s, lambda.Errorf(lambda.CodeUnavailable, "The execution environment did not start in time."))
+		c.abandon(now, s, lambda.Errorf(lambda.CodeUnavailable, "The execution environment did not start in time."))
 	}
 	c.tickLeases(now)
 	for _, w := range c.roster {
@@ -113,7 +113,7 @@ func (c *Core) sweep(now time.Time) {
 		}
 	}
 	c.roster = slices.DeleteFunc(c.roster, func(w *worker) bool {
-		gone := w.slots.n == 0 && !w.asking && now.Sub(w.used) >= c.cfg.IdleTimeout
+		gone := w.slots.n == 0 && now.Sub(w.used) >= c.cfg.IdleTimeout
 		if gone {
 			delete(c.workers, w.id)
 		}

@@ -30,6 +30,8 @@ type world struct {
 	queue   []*Ticket
 	holders []*holder
 	lastID  int
+	// sequences are the highest that the core has been seen to know.
+	sequences map[invoke.SlotID]uint64
 	// calm stops all failures, to see whether everything comes to an end.
 	calm bool
 }
@@ -60,7 +62,7 @@ type holder struct {
 
 func newWorld(cfg Config) *world {
 	w := &world{cfg: cfg.withDefaults(), now: time.Unix(1000, 0), core: New(cfg, 1),
-		room: map[invoke.WorkerID]int{}, slots: map[invoke.SlotID]*truth{}, waiting: map[*Ticket]lambda.VersionKey{},
+		room: map[invoke.WorkerID]int{}, slots: map[invoke.SlotID]*truth{}, waiting: map[*Ticket]lambda.VersionKey{}, sequences: map[invoke.SlotID]uint64{},
 		leases: map[invoke.SlotID]invoke.Lease{}}
 	for range 3 {
 		w.newWorker()
@@ -218,7 +220,7 @@ func (w *world) call(t *rapid.T, a Action) {
 		if outcome != "lost" {
 			err = invoke.ErrUnknownSlot
 			if s := w.slots[a.Slot]; s != nil && s.created {
-				s.created, err = false, nil
+				s.created, s.epoch, err = false, a.Epoch, nil
 			}
 		}
 		if err = answer(err); err != nil {
@@ -250,18 +252,26 @@ func (w *world) call(t *rapid.T, a Action) {
 		}
 		w.core.Renewed(a.Slot, lease, err)
 	case Ask:
-		var slots []invoke.Slot
+		l := list{Ask: a}
 		for _, s := range w.order {
 			if s.Worker == a.Worker {
-				slots = append(slots, s.Slot)
+				l.slots = append(l.slots, s.Slot)
 			}
 		}
-		var err error
 		if outcome != "done" || w.room[a.Worker] == 0 {
-			err = errBroken
+			l.err = errBroken
 		}
-		w.core.Observe(w.now, a.Worker, a.Mark, slots, err)
+		w.calls = append(w.calls, l)
+	case list:
+		w.core.Observe(w.now, a.Worker, a.Mark, a.slots, a.err)
 	}
+}
+
+// list is a worker's answer to an Ask, on its way.
+type list struct {
+	Ask
+	slots []invoke.Slot
+	err   error
 }
 
 func (w *world) place(t *rapid.T, a Place) (invoke.Lease, error) {
@@ -285,10 +295,12 @@ func (w *world) end(a End) error {
 	switch {
 	case s == nil:
 		return invoke.ErrUnknownSlot
-	case s.State != invoke.SlotIdle || s.Sequence != a.Sequence:
+	case s.State == invoke.SlotBusy, s.Sequence != a.Sequence, a.Epoch < s.epoch:
 		return invoke.ErrStaleReservation
 	}
 	w.drop(s)
+	s.State = invoke.SlotEnded
+	w.tell(invoke.SlotReport{Slot: s.Slot, Reason: a.Reason})
 	return nil
 }
 
@@ -324,6 +336,7 @@ func (w *world) succeed() {
 	}
 	w.calls, w.queue = nil, nil
 	clear(w.waiting)
+	clear(w.sequences)
 	w.core.Restore(w.now, slots)
 }
 
@@ -339,6 +352,8 @@ func (w *world) send(t *rapid.T, h *holder) {
 		t.Fatalf("%v ran in a slot of %v", h.key, s.Version)
 	}
 	h.sent, s.epoch = true, h.Epoch
+	// After so long the manager may have taken it back already.
+	h.given = h.given || w.now.Sub(h.since) >= w.cfg.ReservationGrace
 	s.State = invoke.SlotBusy
 	s.Sequence++
 }

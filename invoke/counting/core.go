@@ -18,6 +18,7 @@ type Core struct {
 	fronts    map[invoke.FrontEndID]*front
 	units     ledger
 	recovery  recovery
+	ticked    time.Time // last Tick
 	sweepAt   time.Time
 	stats     Stats
 }
@@ -95,6 +96,7 @@ func (c *Core) SetReserved(now time.Time, fn lambda.FunctionKey, n *int) {
 // recovery whose time is over and forgets what no longer matters. Call it about
 // every second.
 func (c *Core) Tick(now time.Time) {
+	c.forgivePause(now)
 	c.expireFronts(now)
 	c.endRecovery(now)
 	c.recovery.forget(now, c.cfg.FrontEndTimeout)

@@ -41,6 +41,20 @@ func (c *Core) Renew(now time.Time, id invoke.FrontEndID) bool {
 	return true
 }
 
+// forgivePause prolongs the leases by a time in which this owner itself was not
+// running, since it could not hear the front ends then.
+func (c *Core) forgivePause(now time.Time) {
+	pause := now.Sub(c.ticked)
+	if !c.ticked.IsZero() && pause > c.cfg.FrontEndTimeout/2 {
+		for _, fe := range c.fronts {
+			if !fe.lapsed && !fe.expires.IsZero() {
+				fe.expires = fe.expires.Add(pause)
+			}
+		}
+	}
+	c.ticked = now
+}
+
 // expireFronts gives back what front ends hold that have been silent too long.
 func (c *Core) expireFronts(now time.Time) {
 	for id, fe := range c.fronts {

@@ -252,7 +252,7 @@ func (w *world) call(t *rapid.T, a Action) {
 		}
 		w.core.Renewed(a.Slot, lease, err)
 	case Ask:
-		l := list{Ask: a}
+		l := list{Ask: a, sent: w.now}
 		for _, s := range w.order {
 			if s.Worker == a.Worker {
 				l.slots = append(l.slots, s.Slot)
@@ -263,6 +263,9 @@ func (w *world) call(t *rapid.T, a Action) {
 		}
 		w.calls = append(w.calls, l)
 	case list:
+		if w.now.Sub(a.sent) >= w.cfg.Remember {
+			a.err = errBroken
+		}
 		w.core.Observe(w.now, a.Worker, a.Mark, a.slots, a.err)
 	}
 }
@@ -272,6 +275,7 @@ type list struct {
 	Ask
 	slots []invoke.Slot
 	err   error
+	sent  time.Time
 }
 
 func (w *world) place(t *rapid.T, a Place) (invoke.Lease, error) {

@@ -181,3 +181,61 @@ done
 		})
 	}
 }
+
+// The example functions run on the images, built as their manifests say.
+func TestExamples(t *testing.T) {
+	s := testStore(t)
+	manifests, err := filepath.Glob("../../examples/*/kiln.json")
+	if err != nil || len(manifests) == 0 {
+		t.Fatalf("no examples: %v", err)
+	}
+	for _, path := range manifests {
+		dir := filepath.Dir(path)
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			var m struct {
+				FunctionName, Handler, Build, CodeUri string
+				Runtime                               lambda.Runtime
+			}
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := json.Unmarshal(data, &m); err != nil {
+				t.Fatal(err)
+			}
+			if tool, _, _ := strings.Cut(m.Build, " "); tool == "cargo" && os.Getenv("KILN_TEST_CARGO") == "" {
+				t.Skip("builds for a minute; set KILN_TEST_CARGO=1")
+			}
+			code := writeCode(t, nil)
+			if err := os.CopyFS(code, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			if m.Build != "" {
+				// In place, as the Go example is part of this module.
+				build := exec.Command("sh", "-c", strings.ReplaceAll(m.Build, "dist", filepath.Join(code, "dist")))
+				build.Dir = dir
+				if out, err := build.CombinedOutput(); err != nil {
+					t.Fatalf("%v: %s", err, out)
+				}
+			}
+			img, err := s.Ensure(context.Background(), m.Runtime, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			reported, body := invokeInside(t, img, filepath.Join(code, m.CodeUri), m.Handler, `{"n":1}`)
+			var got struct {
+				Message, RequestID, Function string
+				Input                        struct{ N int }
+				MemoryMB                     int
+				RemainingMS                  int64
+			}
+			if err := json.Unmarshal([]byte(body), &got); err != nil || !strings.HasSuffix(reported, "/response") {
+				t.Fatalf("%s: %s", reported, body)
+			}
+			if !strings.HasPrefix(got.Message, "hello from ") || got.Input.N != 1 || got.RequestID != "request-1" ||
+				got.Function != "f" || got.MemoryMB != 256 || got.RemainingMS <= 0 {
+				t.Errorf("%s", body)
+			}
+		})
+	}
+}

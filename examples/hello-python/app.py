@@ -1,0 +1,12 @@
+import platform
+
+
+def handler(event, context):
+    return {
+        "message": f"hello from Python {platform.python_version()}",
+        "input": event,
+        "requestId": context.aws_request_id,
+        "function": context.function_name,
+        "memoryMB": int(context.memory_limit_in_mb),
+        "remainingMs": context.get_remaining_time_in_millis(),
+    }

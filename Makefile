@@ -6,7 +6,7 @@ BIN := bin
 TOOLS := $(BIN)/tools
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-GOLANGCI_VERSION := v2.13.0
+GOLANGCI_VERSION := v2.15.0
 
 export GOFLAGS := -buildvcs=false
 

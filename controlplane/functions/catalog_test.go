@@ -231,6 +231,48 @@ func TestCatalogReloadsAfterCompaction(t *testing.T) {
 	}
 }
 
+func TestCatalogIsSyncedOnlyOnceCaughtUp(t *testing.T) {
+	server, copyDir := startStore(t, t.TempDir()), t.TempDir()
+	f, c := followed(t, server, copyDir)
+	f.create("f", "x")
+	c.Close()
+	// More revisions than etcd catches up with in one batch.
+	r, _, _, err := f.store.function(t.Context(), key("f"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const last = 2500
+	for i := range last + 1 {
+		r.Function.ReservedConcurrency = &i
+		if _, err := server.Client().Do(t.Context(), put(recordKey(key("f")), r)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err = newCatalog(CatalogConfig{Client: server.Client(), Region: "us-east-1", Dir: copyDir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	early := make(chan int, last+1)
+	c.Subscribe(func(ch Change) {
+		select {
+		case <-c.Synced():
+			early <- *ch.Function.ReservedConcurrency
+		default:
+		}
+	})
+	c.start()
+	defer c.Close()
+	<-c.Synced()
+	stopReads(c)
+	_, fn, err := c.Resolve(t.Context(), testAccount, "f", "")
+	if err != nil || fn.ReservedConcurrency == nil || *fn.ReservedConcurrency != last {
+		t.Errorf("synced at %+v, %v; want %d reserved", fn, err, last)
+	}
+	if len(early) > 0 {
+		t.Errorf("synced before change %d was shown", <-early)
+	}
+}
+
 func TestCatalogOfAnotherStoreIsDropped(t *testing.T) {
 	copyDir := t.TempDir()
 	f, c := followed(t, startStore(t, t.TempDir()), copyDir)

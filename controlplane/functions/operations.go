@@ -11,12 +11,13 @@ import (
 // says to publish; both are Pending until prepared.
 func (s *Service) Create(ctx context.Context, request controlplane.NewFunction) (*lambda.Version, error) {
 	// What cannot succeed is refused before its package is unpacked.
-	r, _, _, err := s.store.function(ctx, request.Key, 0)
-	if err != nil {
-		return nil, storeError(err)
-	}
-	if r != nil {
-		return nil, alreadyExists(request.Key)
+	if err := s.precheck(ctx, create{request: request}, func(_ environment, st state) error {
+		if st.record != nil {
+			return alreadyExists(request.Key)
+		}
+		return nil
+	}); err != nil {
+		return nil, err
 	}
 	code, err := s.config.Intake.Intake(ctx, request.Key.Account, request.Zip)
 	if err != nil {
@@ -31,11 +32,11 @@ func (s *Service) Create(ctx context.Context, request controlplane.NewFunction) 
 // prepared. A dry run returns what $LATEST would be, and changes nothing.
 func (s *Service) UpdateCode(ctx context.Context, request controlplane.CodeChange) (*lambda.Version, error) {
 	c := updateCode{request: request}
-	before, err := s.store.load(ctx, c)
+	err := s.precheck(ctx, c, func(env environment, st state) error {
+		_, err := c.check(env, st)
+		return err
+	})
 	if err != nil {
-		return nil, storeError(err)
-	}
-	if _, err := c.check(s.environment(), before.state); err != nil {
 		return nil, err
 	}
 	if c.code, err = s.config.Intake.Intake(ctx, request.Key.Account, request.Zip); err != nil {
@@ -109,6 +110,18 @@ func (s *Service) Get(ctx context.Context, key lambda.FunctionKey, qualifier str
 		v = r.Latest
 	}
 	return v, &r.Function, nil
+}
+
+// precheck returns the error that a command meets in the current state whatever
+// its package is. The command is checked again when it is applied.
+func (s *Service) precheck(ctx context.Context, c command, check func(environment, state) error) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	now, err := s.store.load(ctx, c)
+	if err != nil {
+		return storeError(err)
+	}
+	return check(s.environment(), now.state)
 }
 
 // result applies a command and returns the version that answers it.

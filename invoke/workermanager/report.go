@@ -121,7 +121,7 @@ func (c *Core) compare(now time.Time, w *worker, mark uint64, slots []invoke.Slo
 	var missing []*slot
 	for s := w.slots.head; s != nil; s = s.links[byWorker].next {
 		// A start may be on its way to the worker still.
-		late := s.state != starting || now.Sub(s.since) >= c.cfg.ReservationGrace
+		late := s.state != starting || w.asked.Sub(s.since) >= c.cfg.ReservationGrace
 		if s.changed <= mark && late && !there[s.id] {
 			missing = append(missing, s)
 		}
@@ -143,7 +143,8 @@ func (c *Core) compareIdle(now time.Time, s *slot, sequence uint64) {
 		c.touch(s)
 		c.doEnd(s)
 	case s.state == busy && s.granted:
-		if s.returned || now.Sub(s.since) >= c.cfg.ReservationGrace {
+		// The answer may be as old as its question.
+		if s.returned || s.worker.asked.Sub(s.since) >= c.cfg.ReservationGrace {
 			c.becomeIdle(now, s, sequence)
 		}
 	default:

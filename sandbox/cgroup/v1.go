@@ -180,21 +180,30 @@ func (v *v1) start(name string, _ *syscall.SysProcAttr, start func() error) erro
 		return err
 	}
 	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		err := v.enter(name)
-		if err == nil {
-			err = start()
-		}
-		if back := v.leave(home); back != nil {
-			// The thread is still inside, so it ends with this goroutine.
-			done <- errors.Join(err, back)
-			return
-		}
-		runtime.UnlockOSThread()
-		done <- err
-	}()
+	go func() { done <- v.startInside(name, home, start) }()
 	return <-done
+}
+
+// startInside needs a goroutine of its own: a thread that cannot go home ends with it.
+func (v *v1) startInside(name string, home map[string]string, start func() error) error {
+	runtime.LockOSThread()
+	if syscall.Gettid() == syscall.Getpid() {
+		// Not the main thread: it stands for the whole process's memory. While it
+		// is locked here, another goroutine gets another thread.
+		defer runtime.UnlockOSThread()
+		done := make(chan error)
+		go func() { done <- v.startInside(name, home, start) }()
+		return <-done
+	}
+	err := v.enter(name)
+	if err == nil {
+		err = start()
+	}
+	if back := v.leave(home); back != nil {
+		return errors.Join(err, back)
+	}
+	runtime.UnlockOSThread()
+	return err
 }
 
 // enter moves the calling thread into a group.

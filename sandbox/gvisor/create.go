@@ -36,7 +36,7 @@ func (b *Backend) Create(ctx context.Context, spec sandbox.Spec) (_ sandbox.Sand
 	}()
 	// No processor quota yet: the guest kernel's own start would crawl under a small one.
 	limits := cgroup.Limits{
-		MemoryBytes: spec.Limits.MemoryBytes + overheadBytes,
+		MemoryBytes: spec.Limits.MemoryBytes + overhead(spec.Limits.MemoryBytes),
 		Pids:        hostTasks(spec.Limits.Processes),
 		DenyDevices: true,
 	}
@@ -128,21 +128,7 @@ func (s *Sandbox) launch(spec *sandbox.Spec) (booted *os.File, err error) {
 	}
 
 	flags, confs := b.guestFlags(spec), mountConfs(len(spec.Mounts))
-	gofer := b.newCommand(goferName, "gofer", flags, null, s.messages, debug[0])
-	gofer.argv = append(gofer.argv, "--gofer-mount-confs="+confs)
-	gofer.give("spec-fd", specFile[0])
-	// Mount points are given by their true paths, so nobody reads the resolved ones.
-	gofer.give("mounts-fd", null)
-	gofer.give("rpc-fd", unasked[0])
-	for _, f := range serverEnds {
-		gofer.give("io-fds", f)
-	}
-	gofer.argv = append(gofer.argv, s.id)
-	if s.gofer, err = b.spawner.start(s.group, b.cfg.Exe, gofer.argv, gofer.files); err != nil {
-		booted.Close()
-		return nil, err
-	}
-
+	// The kernel first: the server has the time until Start.
 	sentry := b.newCommand(sentryName, "boot", flags, null, s.messages, debug[1])
 	sentry.argv = append(sentry.argv, "--gofer-mount-confs="+confs,
 		"--apply-caps", "--setup-root", "--attached",
@@ -162,6 +148,21 @@ func (s *Sandbox) launch(spec *sandbox.Spec) (booted *os.File, err error) {
 	}
 	sentry.argv = append(sentry.argv, s.id)
 	if s.sentry, err = b.spawner.start(s.group, b.cfg.Exe, sentry.argv, sentry.files); err != nil {
+		booted.Close()
+		return nil, err
+	}
+
+	gofer := b.newCommand(goferName, "gofer", flags, null, s.messages, debug[0])
+	gofer.argv = append(gofer.argv, "--gofer-mount-confs="+confs)
+	gofer.give("spec-fd", specFile[0])
+	// Mount points are given by their true paths, so nobody reads the resolved ones.
+	gofer.give("mounts-fd", null)
+	gofer.give("rpc-fd", unasked[0])
+	for _, f := range serverEnds {
+		gofer.give("io-fds", f)
+	}
+	gofer.argv = append(gofer.argv, s.id)
+	if s.gofer, err = b.spawner.start(s.group, b.cfg.Exe, gofer.argv, gofer.files); err != nil {
 		booted.Close()
 		return nil, err
 	}

@@ -22,7 +22,7 @@ func TestMemory(t *testing.T) {
 				t.Errorf("exit %+v, want %+v", exit, want)
 			}
 			got := int64(strings.Count(s.stdout.String(), "\n"))
-			if got < megabytes*9/10 || got > megabytes*5/4+32 {
+			if got < megabytes*9/10 || got > megabytes*21/20+24 {
 				t.Errorf("it was stopped at %d MB, the limit is %d MB", got, megabytes)
 			}
 			t.Logf("stopped at %d MB of %d", got, megabytes)

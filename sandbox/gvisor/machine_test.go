@@ -57,11 +57,11 @@ func groupDirs(parent string) []string {
 	return append(dirs, more...)
 }
 
-// groupPids are the processes in the groups below parent.
-func groupPids(parent string) []int {
+// groupPids are the processes in the groups below parent whose names match.
+func groupPids(parent, names string) []int {
 	seen := map[int]bool{}
 	for _, dir := range groupDirs(parent) {
-		files, _ := filepath.Glob(filepath.Join(dir, "*", "cgroup.procs"))
+		files, _ := filepath.Glob(filepath.Join(dir, names, "cgroup.procs"))
 		for _, f := range files {
 			data, _ := os.ReadFile(f)
 			for _, field := range strings.Fields(string(data)) {

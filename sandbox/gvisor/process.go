@@ -1,6 +1,7 @@
 package gvisor
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -20,10 +21,11 @@ import (
 //   - on cgroup v1 only this thread wanders through the sandboxes' groups.
 type spawner struct {
 	jobs chan func()
+	quit chan struct{}
 }
 
 func newSpawner() (*spawner, error) {
-	s := &spawner{jobs: make(chan func())}
+	s := &spawner{jobs: make(chan func()), quit: make(chan struct{})}
 	ready := make(chan error)
 	go func() {
 		// Never unlocked: the thread ends with the goroutine.
@@ -33,15 +35,20 @@ func newSpawner() (*spawner, error) {
 		if err != nil {
 			return
 		}
-		for job := range s.jobs {
-			job()
+		for {
+			select {
+			case job := <-s.jobs:
+				job()
+			case <-s.quit:
+				return
+			}
 		}
 	}()
 	return s, <-ready
 }
 
 // close ends the thread; what it forked and still lives is killed by the kernel.
-func (s *spawner) close() { close(s.jobs) }
+func (s *spawner) close() { close(s.quit) }
 
 // start runs argv in group. files are the child's descriptors from 0 on.
 func (s *spawner) start(group *cgroup.Group, exe string, argv []string, files []*os.File) (*process, error) {
@@ -69,11 +76,16 @@ func (s *spawner) start(group *cgroup.Group, exe string, argv []string, files []
 	}
 	var pid int
 	done := make(chan error, 1)
-	s.jobs <- func() {
+	job := func() {
 		done <- group.Start(attr.Sys, func() (err error) {
 			pid, _, err = syscall.StartProcess(exe, argv, attr)
 			return err
 		})
+	}
+	select {
+	case s.jobs <- job:
+	case <-s.quit:
+		return nil, fmt.Errorf("start %s: the back end is closed", argv[0])
 	}
 	err := <-done
 	runtime.KeepAlive(files)
@@ -87,13 +99,11 @@ func (s *spawner) start(group *cgroup.Group, exe string, argv []string, files []
 		return nil, fmt.Errorf("start %s: the kernel has no pidfds", argv[0])
 	}
 	p, watchErr := watch(pid, pidfd)
-	if err == nil {
-		err = watchErr
-	}
-	if err != nil {
+	if err = errors.Join(err, watchErr); err != nil {
 		syscall.Kill(pid, syscall.SIGKILL)
 		return nil, fmt.Errorf("start %s: %w", argv[0], err)
 	}
+	p.prefer()
 	return p, nil
 }
 
@@ -129,6 +139,13 @@ func watch(pid, pidfd int) (*process, error) {
 		}
 	}()
 	return p, nil
+}
+
+// prefer lets the machine, should it run out of memory, kill this process and
+// its children before those that are not functions. It is a wish: a process
+// that has ended already, say, is no failure here.
+func (p *process) prefer() {
+	os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", p.pid), []byte("500"), 0)
 }
 
 // kill sends SIGKILL. It does nothing to a process that is gone.

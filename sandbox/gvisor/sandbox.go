@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"gvisor.dev/gvisor/runsc/boot"
@@ -28,17 +30,19 @@ type Sandbox struct {
 	control  client
 	network  *takeover
 	messages *os.File // what the two processes say themselves
-	memory   *os.File // the function's memory, see Usage
 
 	exited chan struct{} // closed when exit is set
 	exit   sandbox.Exit
 
+	killed atomic.Bool // by Kill or Destroy
+
 	mu        sync.Mutex
 	started   bool
 	frozen    bool
-	killed    bool
 	destroyed bool
-	peak      int64 // of the function's memory, in bytes
+	memory    *os.File // the function's memory, see Usage; nil once it has ended
+	function  int64    // what the memory file held at the last look, in bytes
+	peak      int64    // the most it has held, in bytes
 }
 
 var _ sandbox.Sandbox = (*Sandbox)(nil)
@@ -54,13 +58,13 @@ func (s *Sandbox) Start(ctx context.Context) error {
 	}
 	if _, err := s.control.call(ctx, boot.ContMgrRootContainerStart, &s.id, nil, nil); err != nil {
 		s.sentry.kill()
-		s.finish(sandbox.Exit{Code: 128 + int(syscall.SIGKILL), Signal: int(syscall.SIGKILL)})
+		s.finish(bySignal(syscall.SIGKILL))
 		return s.startError(err)
 	}
 	if s.limits.CPUMillis > 0 {
 		if err := s.group.SetLimits(cgroup.Limits{CPUMillis: s.limits.CPUMillis}); err != nil {
 			s.sentry.kill()
-			s.finish(sandbox.Exit{Code: 128 + int(syscall.SIGKILL), Signal: int(syscall.SIGKILL)})
+			s.finish(bySignal(syscall.SIGKILL))
 			return err
 		}
 	}
@@ -90,21 +94,34 @@ func (s *Sandbox) await() {
 	}
 	exit := sandbox.Exit{Code: status.ExitStatus()}
 	if status.Signaled() {
-		exit.Signal = int(status.Signal())
-		exit.Code = 128 + exit.Signal
+		exit = bySignal(status.Signal())
 	}
 	s.finish(exit)
+	if err != nil && !s.exit.OOM && !s.killed.Load() {
+		slog.Error("guest kernel ended by itself", "sandbox", s.id, "how", describe(status), "said", s.lastWords())
+	}
 }
 
+// finish sets the exit, once.
 func (s *Sandbox) finish(exit sandbox.Exit) {
-	s.mu.Lock()
-	killed := s.killed
-	s.mu.Unlock()
-	if kills, err := s.group.OOMKills(); err == nil && kills > 0 && exit.Code != 0 && !killed {
-		exit = sandbox.Exit{Code: 128 + int(syscall.SIGKILL), Signal: int(syscall.SIGKILL), OOM: true}
+	if kills, err := s.group.OOMKills(); err == nil && kills > 0 && exit.Code != 0 && !s.killed.Load() {
+		exit = bySignal(syscall.SIGKILL)
+		exit.OOM = true
 	}
+	s.mu.Lock()
+	// A memory file keeps its pages as long as anyone has it open.
+	if s.memory != nil {
+		s.look()
+		s.memory.Close()
+		s.memory = nil
+	}
+	s.mu.Unlock()
 	s.exit = exit
 	close(s.exited)
+}
+
+func bySignal(signal syscall.Signal) sandbox.Exit {
+	return sandbox.Exit{Code: 128 + int(signal), Signal: int(signal)}
 }
 
 // Wait implements sandbox.Sandbox.
@@ -126,6 +143,10 @@ func (s *Sandbox) Freeze(ctx context.Context) error {
 	defer s.mu.Unlock()
 	if s.destroyed {
 		return errDestroyed(s.id)
+	}
+	// What is killed must be left to die, which a frozen task does not on cgroup v1.
+	if s.killed.Load() {
+		return fmt.Errorf("sandbox %s is killed", s.id)
 	}
 	if err := s.group.Freeze(ctx); err != nil {
 		return err
@@ -158,24 +179,41 @@ func (s *Sandbox) thaw() error {
 // Kill implements sandbox.Sandbox. The guest kernel is the first process of its
 // pid namespace, so that all that is in it ends with it.
 func (s *Sandbox) Kill(ctx context.Context) error {
+	// Before the lock, which a Freeze may hold for as long as it takes.
+	s.end()
 	s.mu.Lock()
 	if s.destroyed {
 		s.mu.Unlock()
 		return errDestroyed(s.id)
 	}
-	select {
-	case <-s.exited:
-	default:
-		s.killed = true
-	}
-	s.sentry.kill()
-	s.gofer.kill()
 	err := s.thaw() // on cgroup v1 a frozen task dies only when thawed
 	s.mu.Unlock()
 	if err != nil {
 		return err
 	}
+	return s.gone(ctx)
+}
+
+// end sends SIGKILL to what there is of the two processes.
+func (s *Sandbox) end() {
+	select {
+	case <-s.exited:
+	default:
+		s.killed.Store(true)
+	}
 	for _, p := range []*process{s.sentry, s.gofer} {
+		if p != nil {
+			p.kill()
+		}
+	}
+}
+
+// gone waits until there is none of them.
+func (s *Sandbox) gone(ctx context.Context) error {
+	for _, p := range []*process{s.sentry, s.gofer} {
+		if p == nil {
+			continue
+		}
 		select {
 		case <-p.done:
 		case <-ctx.Done():
@@ -187,47 +225,35 @@ func (s *Sandbox) Kill(ctx context.Context) error {
 
 // Destroy implements sandbox.Sandbox.
 func (s *Sandbox) Destroy(ctx context.Context) error {
+	s.end()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.destroyed {
 		return nil
 	}
-	for _, p := range []*process{s.sentry, s.gofer} {
-		if p != nil {
-			p.kill()
-		}
-	}
 	var errs []error
 	if s.group != nil {
 		errs = append(errs, s.thaw(), s.group.Destroy(ctx))
 	}
-	for _, p := range []*process{s.sentry, s.gofer} {
-		if p == nil {
-			continue
-		}
-		select {
-		case <-p.done:
-			p.close()
-		case <-ctx.Done():
-			return errors.Join(append(errs, ctx.Err())...)
-		}
-	}
+	errs = append(errs, s.gone(ctx))
 	if s.network != nil {
 		errs = append(errs, s.network.release())
 	}
 	errs = append(errs, s.control.remove())
-	for _, f := range []*os.File{s.messages, s.memory} {
-		if f != nil {
-			f.Close()
-		}
-	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("destroy sandbox %s: %w", s.id, err)
 	}
+	for _, p := range []*process{s.sentry, s.gofer} {
+		if p != nil {
+			p.close()
+		}
+	}
+	s.messages.Close()
 	s.destroyed = true
-	if !s.started {
+	if !s.started { // nobody else will say that it has ended
 		s.started = true
-		s.exit = sandbox.Exit{Code: 128 + int(syscall.SIGKILL), Signal: int(syscall.SIGKILL)}
+		s.memory.Close()
+		s.exit = bySignal(syscall.SIGKILL)
 		close(s.exited)
 	}
 	return nil

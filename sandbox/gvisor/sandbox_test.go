@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -198,5 +199,87 @@ func waitUntil(t *testing.T, what string, done func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatal("timed out waiting until", what)
 		}
+	}
+}
+
+// TestMany makes sandboxes at the same time.
+func TestMany(t *testing.T) {
+	b := newBackend(t)
+	var group sync.WaitGroup
+	for i := range 8 {
+		group.Go(func() {
+			s, err := tryCreate(t, b, testSpec(fmt.Sprint("many-", i), "hello"))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := s.Start(t.Context()); err != nil {
+				t.Error(err)
+				return
+			}
+			if exit := s.wait(t); exit.Code != 0 || s.stdout.String() != "hello\n" {
+				t.Errorf("exit %+v, output %q", exit, s.stdout)
+			}
+			if err := s.Destroy(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+}
+
+// TestTogether calls everything at once, as workers in trouble do.
+func TestTogether(t *testing.T) {
+	b := newBackend(t)
+	for i := range 5 {
+		s := start(t, b, testSpec(fmt.Sprint("together-", i), "tick"))
+		var group sync.WaitGroup
+		for range 5 {
+			group.Go(func() { s.Freeze(t.Context()) })
+			group.Go(func() { s.Usage() })
+			group.Go(func() { s.Thaw(t.Context()) })
+		}
+		group.Go(func() {
+			if err := s.Kill(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		group.Wait()
+		// A Freeze may have come last.
+		if err := s.Thaw(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if exit := s.wait(t); exit.Signal != 9 {
+			t.Errorf("exit %+v", exit)
+		}
+	}
+}
+
+// TestCancelledCreate gives up in the middle and leaves nothing.
+func TestCancelledCreate(t *testing.T) {
+	b := newBackend(t)
+	out, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	before := machine(t)
+	for i := range 6 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*5*time.Millisecond)
+		spec := testSpec(fmt.Sprint("cancelled-", i), "hello")
+		spec.Stdout, spec.Stderr = out, out
+		s, err := b.Create(ctx, spec)
+		cancel()
+		if err == nil {
+			err = s.Destroy(t.Context())
+		} else if errors.Is(err, context.DeadlineExceeded) {
+			err = nil
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if after := machine(t); after != before {
+		t.Errorf("before:\n%safter:\n%s", before, after)
 	}
 }

@@ -4,11 +4,15 @@ import (
 	"syscall"
 
 	"kiln/sandbox"
+	"kiln/sandbox/cgroup"
 )
 
-// overheadBytes is what the cgroup may hold beyond the function's memory: the
-// guest kernel's and the file server's own.
-const overheadBytes = 64 << 20
+// overhead is what the cgroup may hold beyond the function's memory: the guest
+// kernel's and the file server's own, in bytes. Idle, the two are charged 12 MB
+// (kernel 7, server 3, page tables and the like 1 to 2); the rest is room for
+// what they keep for many files, connections and tasks, and, with the
+// function's size, for the page tables of its memory, which is mapped twice.
+func overhead(functionBytes int64) int64 { return 32<<20 + functionBytes/64 }
 
 // Usage implements sandbox.Sandbox. It works in any state, frozen too.
 //
@@ -25,20 +29,29 @@ func (s *Sandbox) Usage() (sandbox.Usage, error) {
 	if s.destroyed {
 		return sandbox.Usage{}, errDestroyed(s.id)
 	}
+	group, err := s.look()
+	if err != nil {
+		return sandbox.Usage{}, err
+	}
+	return sandbox.Usage{MemoryPeakBytes: s.peak, MemoryBytes: group.MemoryBytes, CPU: group.CPU}, nil
+}
+
+// look reads the counters and brings function and peak up to date. The caller
+// holds the lock.
+func (s *Sandbox) look() (cgroup.Usage, error) {
 	group, err := s.group.Usage()
-	if err != nil {
-		return sandbox.Usage{}, err
+	if err != nil || s.memory == nil {
+		return group, err
 	}
-	function, err := blocks(s.memory)
-	if err != nil {
-		return sandbox.Usage{}, err
+	if s.function, err = blocks(s.memory); err != nil {
+		return group, err
 	}
-	peak := function
+	peak := s.function
 	if group.MemoryPeakBytes > 0 {
-		peak = max(peak, group.MemoryPeakBytes-(group.MemoryBytes-function))
+		peak = max(peak, group.MemoryPeakBytes-(group.MemoryBytes-s.function))
 	}
 	s.peak = max(s.peak, min(peak, s.limits.MemoryBytes))
-	return sandbox.Usage{MemoryPeakBytes: s.peak, MemoryBytes: group.MemoryBytes, CPU: group.CPU}, nil
+	return group, nil
 }
 
 // blocks is how much of a memory file is there, in bytes.

@@ -99,6 +99,18 @@ func (c *Core) WorkerLost(now time.Time, id invoke.WorkerID) {
 	c.retryBlocked()
 }
 
+// DrainWorker lets a worker's slots take no more work: the idle ones end at
+// once, the others after what they are doing.
+func (c *Core) DrainWorker(id invoke.WorkerID) {
+	w := c.workers[id]
+	if w == nil {
+		return
+	}
+	for s := w.slots.head; s != nil; s = s.links[byWorker].next {
+		c.drain(s)
+	}
+}
+
 // Outdate ends the slots of those versions of a function that no longer serve:
 // the idle ones at once, the busy ones after their invocation. keep is asked for
 // each version that there are slots of, and not kept.

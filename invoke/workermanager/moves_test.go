@@ -141,6 +141,9 @@ var moves = []struct {
 		v, keep := rapid.SampledFrom(versions).Draw(t, "version"), rapid.Bool().Draw(t, "keep")
 		w.core.Outdate(v.Key.FunctionKey, func(lambda.VersionKey) bool { return keep })
 	}},
+	{1, "worker drains", func(t *rapid.T, w *world) {
+		w.core.DrainWorker(invoke.WorkerID(fmt.Sprintf("w%d", rapid.IntRange(1, w.lastID).Draw(t, "worker"))))
+	}},
 	{1, "new owner", func(t *rapid.T, w *world) { w.succeed() }},
 	{2, "time", func(t *rapid.T, w *world) {
 		w.now = w.now.Add(rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, time.Second,

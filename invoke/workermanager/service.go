@@ -140,6 +140,11 @@ func (s *Service) WorkerLost(w invoke.WorkerID) {
 	s.event(func(now time.Time) { s.core.WorkerLost(now, w) })
 }
 
+// WorkerDraining tells that a worker is to become empty.
+func (s *Service) WorkerDraining(w invoke.WorkerID) {
+	s.event(func(time.Time) { s.core.DrainWorker(w) })
+}
+
 // Outdate ends the slots of those versions of fn that keep does not want, as
 // soon as they are idle. Call it after each change of the function, with what
 // serves then; keep must not call the service.

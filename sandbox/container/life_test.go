@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -342,10 +343,14 @@ func TestSweepAfterKill(t *testing.T) {
 			}
 			cmd.Process.Kill()
 			cmd.Wait()
-			if state == "running" {
-				// Without anyone's help the sandbox dies with its parent.
-				group := filepath.Join("/proc", "self")
-				_ = group
+			// Without anyone's help a sandbox dies with its parent. Its groups stay,
+			// and a frozen one dies at the thaw.
+			ctx := deadline(t)
+			for state == "running" && slices.ContainsFunc(leftovers(t, b), func(s string) bool { return strings.HasPrefix(s, "/proc") }) {
+				if ctx.Err() != nil {
+					t.Fatal("it lives on")
+				}
+				time.Sleep(10 * time.Millisecond)
 			}
 			if err := b.Sweep(deadline(t)); err != nil {
 				t.Fatal(err)

@@ -159,7 +159,7 @@ func TestCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Rubbish with a line end, then a record without one.
-	fmt.Fprintf(f, "\x00\x00\x00\n%d\t%d\ts\tto", at(2).UnixMilli(), at(2).UnixMilli())
+	fmt.Fprintf(f, "\x00\x00\x00\n%d\t%d\ts\t%s", at(2).UnixMilli(), at(2).UnixMilli(), strings.Repeat("torn ", 100))
 	f.Close()
 	if err := os.MkdirAll(filepath.Join(dir, deletedPrefix+"x"), 0o700); err != nil {
 		t.Fatal(err)
@@ -168,6 +168,9 @@ func TestCrash(t *testing.T) {
 	s.Put(testGroup, "s", Event{Time: at(3), Message: "third"})
 	if got := messages(all(t, s, Query{Group: testGroup})); !slices.Equal(got, []string{"first", "second", "third"}) {
 		t.Errorf("after the crash: %q", got)
+	}
+	if b, err := os.ReadFile(path); err != nil || strings.Contains(string(b), "torn") {
+		t.Errorf("the torn record is still there: %q, %v", b, err)
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
 		t.Errorf("left in the directory: %v", entries)

@@ -57,18 +57,26 @@ func (c client) remove() error {
 	return err
 }
 
-// call makes one call. result may be nil. The files that come with the answer
-// are the caller's. A refusal is a *remoteError.
-func (c client) call(ctx context.Context, method string, arg any, files []*os.File, result any) ([]*os.File, error) {
+// connection is one that several calls can be made on, one after the other. The
+// guest kernel does not exit while one is open, unless it is killed.
+type connection struct{ *net.UnixConn }
+
+func (c client) dial(ctx context.Context) (connection, error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "unix", c.path())
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", method, err)
+		return connection{}, fmt.Errorf("connect to the guest kernel: %w", err)
 	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	return connection{conn.(*net.UnixConn)}, nil
+}
+
+// call makes one call. result may be nil. The files that come with the answer
+// are the caller's. A refusal is a *remoteError. A connection on which a call
+// was given up cannot be used again.
+func (c connection) call(ctx context.Context, method string, arg any, files []*os.File, result any) ([]*os.File, error) {
+	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	received, err := exchange(conn.(*net.UnixConn), method, arg, files, result)
+	received, err := exchange(c.UnixConn, method, arg, files, result)
 	if err != nil && ctx.Err() != nil {
 		err = ctx.Err()
 	}

@@ -55,12 +55,17 @@ func (b *Backend) Create(ctx context.Context, spec sandbox.Spec) (_ sandbox.Sand
 	if err := s.awaitBoot(ctx, booted); err != nil {
 		return nil, err
 	}
+	conn, err := s.control.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
 	args := &s.network.args
-	if _, err := s.control.call(ctx, boot.ContMgrSetNetworkArgs, args, args.Files, nil); err != nil {
+	if _, err := conn.call(ctx, boot.ContMgrSetNetworkArgs, args, args.Files, nil); err != nil {
 		return nil, err
 	}
 	s.network.sent()
-	files, err := s.control.call(ctx, boot.UsageUsageFD, &control.MemoryUsageFileOpts{Version: 1}, nil, nil)
+	files, err := conn.call(ctx, boot.UsageUsageFD, &control.MemoryUsageFileOpts{Version: 1}, nil, nil)
 	if err != nil {
 		return nil, err
 	}

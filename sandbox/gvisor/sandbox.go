@@ -56,19 +56,24 @@ func (s *Sandbox) Start(ctx context.Context) error {
 	if again {
 		return fmt.Errorf("sandbox %s is started already", s.id)
 	}
-	if _, err := s.control.call(ctx, boot.ContMgrRootContainerStart, &s.id, nil, nil); err != nil {
-		s.sentry.kill()
-		s.finish(bySignal(syscall.SIGKILL))
-		return s.startError(err)
-	}
-	if s.limits.CPUMillis > 0 {
-		if err := s.group.SetLimits(cgroup.Limits{CPUMillis: s.limits.CPUMillis}); err != nil {
-			s.sentry.kill()
-			s.finish(bySignal(syscall.SIGKILL))
-			return err
+	conn, err := s.control.dial(ctx)
+	if err == nil {
+		if _, err = conn.call(ctx, boot.ContMgrRootContainerStart, &s.id, nil, nil); err != nil {
+			conn.Close()
 		}
 	}
-	go s.await()
+	if err == nil && s.limits.CPUMillis > 0 {
+		if err = s.group.SetLimits(cgroup.Limits{CPUMillis: s.limits.CPUMillis}); err != nil {
+			conn.Close()
+		}
+	}
+	if err != nil {
+		err = s.startError(err)
+		s.sentry.kill()
+		s.finish(bySignal(syscall.SIGKILL))
+		return err
+	}
+	go s.await(conn)
 	return nil
 }
 
@@ -84,10 +89,12 @@ func (s *Sandbox) startError(err error) error {
 }
 
 // await asks the guest kernel for the process's end. If there is no answer the
-// kernel itself has ended.
-func (s *Sandbox) await() {
+// kernel itself has ended. It uses the connection of the start, so that the
+// kernel does not go before it has answered, however short the process's life.
+func (s *Sandbox) await(conn connection) {
+	defer conn.Close()
 	var status syscall.WaitStatus
-	_, err := s.control.call(context.Background(), boot.ContMgrWait, &s.id, nil, &status)
+	_, err := conn.call(context.Background(), boot.ContMgrWait, &s.id, nil, &status)
 	if err != nil {
 		<-s.sentry.done
 		status = s.sentry.status
@@ -145,8 +152,8 @@ func (s *Sandbox) Freeze(ctx context.Context) error {
 		return errDestroyed(s.id)
 	}
 	// What is killed must be left to die, which a frozen task does not on cgroup v1.
-	if s.killed.Load() {
-		return fmt.Errorf("sandbox %s is killed", s.id)
+	if s.killed.Load() || s.ended() {
+		return fmt.Errorf("sandbox %s has ended", s.id)
 	}
 	if err := s.group.Freeze(ctx); err != nil {
 		return err
@@ -196,9 +203,7 @@ func (s *Sandbox) Kill(ctx context.Context) error {
 
 // end sends SIGKILL to what there is of the two processes.
 func (s *Sandbox) end() {
-	select {
-	case <-s.exited:
-	default:
+	if !s.ended() {
 		s.killed.Store(true)
 	}
 	for _, p := range []*process{s.sentry, s.gofer} {
@@ -208,7 +213,17 @@ func (s *Sandbox) end() {
 	}
 }
 
-// gone waits until there is none of them.
+// ended reports whether the process has ended, by itself or not.
+func (s *Sandbox) ended() bool {
+	select {
+	case <-s.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// gone waits until there is none of the two processes.
 func (s *Sandbox) gone(ctx context.Context) error {
 	for _, p := range []*process{s.sentry, s.gofer} {
 		if p == nil {
@@ -227,15 +242,36 @@ func (s *Sandbox) gone(ctx context.Context) error {
 func (s *Sandbox) Destroy(ctx context.Context) error {
 	s.end()
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.destroyed {
+		s.mu.Unlock()
 		return nil
 	}
 	var errs []error
 	if s.group != nil {
-		errs = append(errs, s.thaw(), s.group.Destroy(ctx))
+		errs = append(errs, s.thaw())
 	}
+	if !s.started { // nobody else will say that it has ended
+		s.started = true
+		if s.memory != nil {
+			s.memory.Close()
+			s.memory = nil
+		}
+		s.exit = bySignal(syscall.SIGKILL)
+		close(s.exited)
+	}
+	s.mu.Unlock()
 	errs = append(errs, s.gone(ctx))
+	if _, err := s.Wait(ctx); err != nil {
+		errs = append(errs, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.destroyed {
+		return nil
+	}
+	if s.group != nil {
+		errs = append(errs, s.group.Destroy(ctx))
+	}
 	if s.network != nil {
 		errs = append(errs, s.network.release())
 	}
@@ -250,12 +286,6 @@ func (s *Sandbox) Destroy(ctx context.Context) error {
 	}
 	s.messages.Close()
 	s.destroyed = true
-	if !s.started { // nobody else will say that it has ended
-		s.started = true
-		s.memory.Close()
-		s.exit = bySignal(syscall.SIGKILL)
-		close(s.exited)
-	}
 	return nil
 }
 

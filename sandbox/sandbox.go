@@ -19,11 +19,12 @@ import (
 	"time"
 )
 
-// Mount is a directory of the host's made visible in a sandbox.
+// Mount is a directory or a file of the host's made visible in a sandbox.
 type Mount struct {
 	// Source is an absolute path of the host.
 	Source string
-	// Target is an absolute path inside; the root file system has a directory there.
+	// Target is an absolute path inside; the root file system has a directory or a
+	// file there.
 	Target string
 	// Writable is set for the environment's own /tmp only. Every mount is nosuid and nodev.
 	Writable bool
@@ -41,7 +42,7 @@ type Process struct {
 // Limits are a sandbox's resource limits.
 type Limits struct {
 	MemoryBytes int64 // of the function; a back end adds its own overhead to the cgroup
-	CPUMillis   int   // thousandths of a core, as a hard quota
+	CPUMillis   int   // thousandths of a core, as a hard quota; see LimitCPU
 	Processes   int   // processes and threads
 	Files       int   // open file descriptors per process
 }
@@ -110,6 +111,8 @@ type Sandbox interface {
 	Wait(ctx context.Context) (Exit, error)
 	// Kill ends every task at once with SIGKILL, frozen or not.
 	Kill(ctx context.Context) error
+	// LimitCPU changes the CPU quota to so many thousandths of a core.
+	LimitCPU(millis int) error
 	// Usage reads the counters; it works until Destroy.
 	Usage() (Usage, error)
 	// Destroy kills what still runs and frees everything: processes, cgroups,

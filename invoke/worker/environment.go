@@ -137,6 +137,11 @@ func (e *environment) boot(ctx context.Context, limit time.Duration) (*fault, er
 		return nil, errors.Join(ctx.Err(), e.reset())
 	}
 	e.proc.initTime = time.Since(started)
+	if f == nil {
+		if err := e.proc.box.LimitCPU(lambda.CPUMillis(e.v.Config.MemoryMB)); err != nil {
+			return nil, errors.Join(fmt.Errorf("limit the CPU: %w", err), e.reset())
+		}
+	}
 	e.out.sync()
 	e.journal.initReport(e.proc.initTime, f)
 	e.log.Debug("environment initialized", "sandbox", started.Sub(begun), "init", e.proc.initTime, "fault", f != nil)
@@ -150,6 +155,10 @@ type launched struct {
 	fault *fault
 	err   error
 }
+
+// initCPUMillis is what every function may use while it initializes, as on AWS:
+// its share of the CPU by memory holds from its first invocation on.
+const initCPUMillis = 2000
 
 // launch starts the process. Starts are limited: many at once only slow each
 // other down.
@@ -192,7 +201,7 @@ func (e *environment) spec() sandbox.Spec {
 		},
 		Limits: sandbox.Limits{
 			MemoryBytes: int64(c.MemoryMB) << 20,
-			CPUMillis:   lambda.CPUMillis(c.MemoryMB),
+			CPUMillis:   max(initCPUMillis, lambda.CPUMillis(c.MemoryMB)),
 			Processes:   lambda.MaxProcesses,
 			Files:       lambda.MaxFileDescriptors,
 		},

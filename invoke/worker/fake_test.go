@@ -120,6 +120,7 @@ func (s *fakeSandbox) Start(context.Context) error {
 
 func (s *fakeSandbox) Freeze(context.Context) error { return nil }
 func (s *fakeSandbox) Thaw(context.Context) error   { return nil }
+func (s *fakeSandbox) LimitCPU(int) error           { return nil }
 func (s *fakeSandbox) Kill(context.Context) error {
 	s.kill.Do(func() { close(s.killed) })
 	return nil

@@ -198,7 +198,7 @@ func crossCode(t *testing.T, goarch string) []byte {
 		t.Fatal(err)
 	}
 	for _, s := range symbols {
-		if strings.HasSuffix(s.Name, "/container.initCode") && s.Size > 100 {
+		if strings.Contains(s.Name, "/container.initCode") && s.Size > 100 {
 			start := s.Value - f.Section(".text").Addr
 			end = bytes.Index(text[start:], endMark)
 			return text[start : start+uint64(end)]

@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -30,6 +32,9 @@ type Sandbox struct {
 	// ended is closed once the init is gone; exit is set before.
 	ended chan struct{}
 	exit  sandbox.Exit
+
+	// frozen tells Kill what to try first; it may be wrong while Freeze and Thaw race.
+	frozen atomic.Bool
 
 	mu        sync.Mutex // guards what follows
 	destroyed bool
@@ -175,10 +180,16 @@ func (s *Sandbox) Start(ctx context.Context) error {
 }
 
 // Freeze stops every task.
-func (s *Sandbox) Freeze(ctx context.Context) error { return s.group.Freeze(ctx) }
+func (s *Sandbox) Freeze(ctx context.Context) error {
+	s.frozen.Store(true)
+	return s.group.Freeze(ctx)
+}
 
 // Thaw lets the tasks go on.
-func (s *Sandbox) Thaw(context.Context) error { return s.group.Thaw() }
+func (s *Sandbox) Thaw(context.Context) error {
+	defer s.frozen.Store(false)
+	return s.group.Thaw()
+}
 
 // Wait returns once the process has ended and with it everything else in the sandbox.
 func (s *Sandbox) Wait(ctx context.Context) (sandbox.Exit, error) {
@@ -190,15 +201,46 @@ func (s *Sandbox) Wait(ctx context.Context) (sandbox.Exit, error) {
 	}
 }
 
-// Kill ends every task, the init included. It does nothing after the end.
+// killPatience is how long the kernel may take to end a sandbox whose init is
+// dead before the cgroup's way is tried.
+const killPatience = 20 * time.Millisecond
+
+// Kill ends every task and returns when all are gone. It does nothing after the end.
 func (s *Sandbox) Kill(ctx context.Context) error {
-	// By its own descriptor too: an init that is still being set up may not have
-	// joined the group.
-	err := unix.PidfdSendSignal(int(s.pidFD.Fd()), unix.SIGKILL, nil, 0)
-	if err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.EBADF) {
+	if err := s.kill(ctx); err != nil {
 		return fmt.Errorf("kill sandbox %s: %w", s.spec.ID, err)
 	}
-	return s.group.Kill(ctx)
+	return nil
+}
+
+func (s *Sandbox) kill(ctx context.Context) error {
+	// With its first process the kernel kills a pid namespace. It is also the way
+	// to an init that is still being set up and may not have joined the group.
+	err := unix.PidfdSendSignal(int(s.pidFD.Fd()), unix.SIGKILL, nil, 0)
+	if err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.EBADF) {
+		return err
+	}
+	patience := killPatience
+	if s.frozen.Load() {
+		patience = 0
+	}
+	select {
+	case <-s.ended:
+		return nil
+	case <-time.After(patience):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	// Frozen tasks do not see a signal, nor does an init that waits for them.
+	if err := s.group.Kill(ctx); err != nil {
+		return err
+	}
+	select {
+	case <-s.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Usage reads the cgroup. Cached files are left out of the peak: the first
@@ -227,13 +269,8 @@ func (s *Sandbox) Destroy(ctx context.Context) error {
 	if s.destroyed {
 		return nil
 	}
-	if err := s.Kill(ctx); err != nil {
+	if err := s.kill(ctx); err != nil {
 		return fmt.Errorf("destroy sandbox %s: %w", s.spec.ID, err)
-	}
-	select {
-	case <-s.ended:
-	case <-ctx.Done():
-		return fmt.Errorf("destroy sandbox %s: %w", s.spec.ID, ctx.Err())
 	}
 	if err := s.group.Destroy(ctx); err != nil {
 		return fmt.Errorf("destroy sandbox %s: %w", s.spec.ID, err)

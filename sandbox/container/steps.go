@@ -130,9 +130,11 @@ func (p *image) fileSystems(spec sandbox.Spec, m machine, fds descriptors) {
 	p.call("make namespaces", unix.SYS_UNSHARE, unix.CLONE_NEWNS|unix.CLONE_NEWCGROUP)
 	p.call("mount the root", unix.SYS_MOVE_MOUNT, uintptr(fds.root), empty, at, root, unix.MOVE_MOUNT_F_EMPTY_PATH)
 	p.call("move /dev into the root", unix.SYS_MOUNT, p.str(seedDev), p.str(seedRoot+"/dev"), none, unix.MS_MOVE, 0)
+	// Not pivot_root, which takes 1 ms: it looks at every thread of the machine.
+	// The root becomes the namespace's too, and what it covers is the empty seed.
 	p.call("enter the root", unix.SYS_CHDIR, root)
-	p.call("pivot_root", unix.SYS_PIVOT_ROOT, dot, dot)
-	p.call("leave the seed", unix.SYS_UMOUNT2, dot, unix.MNT_DETACH)
+	p.call("cover the seed", unix.SYS_MOUNT, dot, p.str("/"), none, unix.MS_MOVE, 0)
+	p.call("change the root", unix.SYS_CHROOT, dot)
 	p.call("enter the root", unix.SYS_CHDIR, p.str("/"))
 	for i, mount := range spec.Mounts {
 		p.call("mount "+mount.Target, unix.SYS_MOVE_MOUNT, uintptr(fds.mounts[i]), empty, at, p.str(mount.Target), unix.MOVE_MOUNT_F_EMPTY_PATH)

@@ -5,7 +5,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -271,39 +270,41 @@ func TestOwnLoopback(t *testing.T) {
 // The sandbox is in the namespace it was given: a listener there is reachable.
 func TestGivenNetwork(t *testing.T) {
 	b := newBackend(t)
-	path := filepath.Join(t.TempDir(), "netns")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var listener net.Listener
-	done, release := make(chan error), make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		err := unix.Unshare(unix.CLONE_NEWNET)
-		if err == nil {
-			err = upLoopback()
-		}
-		if err == nil {
-			listener, err = net.Listen("tcp", "127.0.0.1:0")
-		}
-		if err == nil {
-			err = unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "")
-		}
-		done <- err
-		<-release // the thread has the namespace and ends with the goroutine
-	}()
-	err := <-done
-	defer close(release)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Unmount(path, unix.MNT_DETACH)
-	defer listener.Close()
+	path, listener := newNetwork(t)
 	spec := newSpec(t, "dial=tcp/"+listener.Addr().String())
 	spec.Network = path
 	if problem := start(t, b, spec).next(t, nil); problem != "" {
 		t.Error(problem)
 	}
+}
+
+// newNetwork makes a network namespace with a listener on its loopback.
+func newNetwork(t testing.TB) (path string, listener net.Listener) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "netns")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	onLostThread(func() {
+		if err = unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return
+		}
+		if err = upLoopback(); err != nil {
+			return
+		}
+		if listener, err = net.Listen("tcp", "127.0.0.1:0"); err == nil {
+			err = unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "")
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		listener.Close()
+		unix.Unmount(path, unix.MNT_DETACH)
+	})
+	return path, listener
 }
 
 // upLoopback starts the loopback interface of the thread's network namespace.

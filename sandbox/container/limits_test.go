@@ -1,6 +1,8 @@
 package container
 
 import (
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -114,5 +116,26 @@ func TestCPUQuota(t *testing.T) {
 	usage, err := x.Usage()
 	if err != nil || usage.CPU <= 0 || usage.CPU > 300*time.Millisecond {
 		t.Errorf("%+v, %v", usage, err)
+	}
+}
+
+// An idle slot must cost next to nothing beyond the function: the init is a few
+// pages, and the kernel's own share is accounted to the group.
+func TestIdleCost(t *testing.T) {
+	b := newBackend(t)
+	x := create(t, b, newSpec(t, "sleep=1h"))
+	s := x.Sandbox.(*Sandbox)
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", s.pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pss := 0
+	for line := range strings.Lines(string(data)) {
+		fmt.Sscanf(line, "Pss: %d kB", &pss)
+	}
+	usage, err := s.group.Usage()
+	t.Logf("init %d KiB, group %d KiB, %v", pss, usage.MemoryBytes>>10, err)
+	if pss == 0 || pss > 256 || usage.MemoryBytes > 3<<20 {
+		t.Errorf("the init takes %d KiB, the whole sandbox %d KiB", pss, usage.MemoryBytes>>10)
 	}
 }

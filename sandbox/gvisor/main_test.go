@@ -51,8 +51,8 @@ func run(m *testing.M) int {
 	os.WriteFile(filepath.Join(rootDir, "data"), []byte("\x7fELF"), 0o644)
 	if config.CgoEnabled {
 		// A binary with cgo, as the race detector needs, cannot host gVisor.
-		exe = filepath.Join(dir, "host")
-		if err := build(exe, "./testdata/host"); err != nil {
+		exe = filepath.Join(dir, "guest")
+		if err := build(exe, "./guest"); err != nil {
 			fmt.Println(err)
 			return 1
 		}

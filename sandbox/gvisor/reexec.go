@@ -3,7 +3,10 @@ package gvisor
 import (
 	"os"
 
-	"gvisor.dev/gvisor/runsc/cli/maincli"
+	"gvisor.dev/gvisor/runsc/cli"
+	"gvisor.dev/gvisor/runsc/cmd"
+	"gvisor.dev/gvisor/runsc/cmd/sentry/sentrycmd"
+	"gvisor.dev/gvisor/runsc/cmd/util"
 )
 
 // The names under which this executable starts itself as a part of a sandbox.
@@ -31,6 +34,10 @@ func MaybeRun() {
 	default:
 		return
 	}
-	maincli.Main()
-	panic("unreachable: maincli.Main exits")
+	// Only what a sandbox is made of: gVisor's own main, with its other commands,
+	// would make the executable 50 MB larger.
+	cli.Run(nil, map[util.SubCommand]string{
+		new(sentrycmd.Boot): "", new(cmd.Gofer): "", new(sentrycmd.Umount): "",
+	}, nil)
+	panic("unreachable: Run exits")
 }

@@ -208,6 +208,7 @@ def handler(event, context):
 		f := start(t, "python", "app.handler", map[string]string{"app.py": source},
 			[]string{"AWS_LAMBDA_LOG_FORMAT=JSON", "AWS_LAMBDA_LOG_LEVEL=WARN"}, python)
 		f.invoke("{}")
+		f.logged(`"ValueError"`)
 		lines := strings.Split(strings.TrimSpace(f.out.String()), "\n")
 		if len(lines) != 2 {
 			t.Fatalf("%q", lines)

@@ -87,7 +87,9 @@ class RuntimeClient:
             self._socket.connect(self._socket_path)
             return
         host, port = self._host.rsplit(":", 1)
-        family, kind, proto, _, address = _socket.getaddrinfo(host, int(port), 0, _socket.SOCK_STREAM)[0]
+        # As bytes, since text would load the codec for international names.
+        found = _socket.getaddrinfo(host.encode(), int(port), 0, _socket.SOCK_STREAM)
+        family, kind, proto, _, address = found[0]
         self._socket = _socket.socket(family, kind, proto)
         self._socket.connect(address)
         self._socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)

@@ -128,6 +128,7 @@ def deep():
 def handler(event, context):
     if event == 'raise': deep()
     if event == 'exit': sys.exit(3)
+    if event == 'surrogate': raise ValueError('\\udc80')
     return 'fine'
 `
 	eachPython(t, func(t *testing.T, python string) {
@@ -142,6 +143,9 @@ def handler(event, context):
 		}
 		f.logged("[ERROR] KeyError: 'thrown'\rTraceback (most recent call last):\r\u00a0\u00a0File \"", "\r\u00a0\u00a0\u00a0\u00a0raise KeyError('thrown')")
 		if got := f.invoke(`{"a":`).failure(t); got.ErrorType != "Runtime.UnmarshalError" || !strings.HasPrefix(got.ErrorMessage, "Unable to unmarshal input: ") {
+			t.Errorf("%+v", got)
+		}
+		if got := f.invoke(`"surrogate"`).failure(t); got.ErrorType != "ValueError" || got.ErrorMessage == "" {
 			t.Errorf("%+v", got)
 		}
 		if r := f.invoke(`1`); r.body != `"fine"` {

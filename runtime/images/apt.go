@@ -2,7 +2,6 @@ package images
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -110,12 +109,13 @@ func (a *apt) fetch(ctx context.Context, names []string, note func(string)) ([]d
 		fresh = true
 		return os.WriteFile(stamp, nil, 0o644)
 	}
-	if info, err := os.Stat(stamp); err != nil || time.Since(info.ModTime()) > listsAge {
-		if err := update(); err != nil && errors.Is(ctx.Err(), nil) && info == nil {
-			return nil, err
-		}
+	info, err := os.Stat(stamp)
+	if err != nil || time.Since(info.ModTime()) > listsAge {
 		// With lists of an earlier day, a machine without a network can still
 		// build from its cache.
+		if err := update(); err != nil && (info == nil || ctx.Err() != nil) {
+			return nil, err
+		}
 	}
 	packages, err := a.download(ctx, names, note)
 	if err != nil && !fresh && ctx.Err() == nil {

@@ -2,12 +2,12 @@ package images
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"kiln/lambda"
@@ -132,8 +132,22 @@ func (s *Store) finish(ctx context.Context, b *build, source string, entrypoint,
 		Builder: builder(b.runtime), Source: source, Entrypoint: entrypoint, Env: env,
 		Packages: b.packages, Built: time.Now().UTC(),
 	}
+	before, _ := s.manifest(b.runtime)
 	if err := s.writeManifest(m); err != nil {
-		return Image{}, errors.Join(err, os.Remove(filepath.Join(s.cfg.Dir, file)))
+		return Image{}, err
 	}
+	s.prune(b.runtime, file, before.File)
 	return s.image(m), nil
+}
+
+// prune removes a runtime's images except the kept ones. That before the
+// current one is kept, as a running Kiln may be using it. What cannot be
+// removed now is tried again after the next build.
+func (s *Store) prune(r lambda.Runtime, keep ...string) {
+	files, _ := filepath.Glob(filepath.Join(s.cfg.Dir, string(r)+"-*.erofs"))
+	for _, f := range files {
+		if !slices.Contains(keep, filepath.Base(f)) {
+			os.Remove(f)
+		}
+	}
 }

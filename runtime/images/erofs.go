@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -37,7 +38,8 @@ func (s *Store) seal(ctx context.Context, t tree, r lambda.Runtime) (file, diges
 	if size, err = io.Copy(hash, f); err != nil {
 		return "", "", 0, err
 	}
-	if err := f.Chmod(0o444); err != nil {
+	// The manifest will name the image for good, so it must survive a crash.
+	if err := errors.Join(f.Chmod(0o444), f.Sync()); err != nil {
 		return "", "", 0, err
 	}
 	digest = hex.EncodeToString(hash.Sum(nil))

@@ -38,12 +38,13 @@ type Config struct {
 	NoBoto3 bool
 	// JavaScriptSDK puts the AWS SDK for JavaScript v3 into the Node.js images,
 	// which takes long to install and 100 MB or more; functions that bundle
-	// their dependencies do without.
+	// their dependencies do without. Like NoBoto3 it concerns images yet to be built.
 	JavaScriptSDK bool
 }
 
 // Image is a runtime that is ready to run functions. It is immutable: building
-// the runtime again makes a new file, and the old one stays until Remove.
+// the runtime again makes a new file, and the one before stays for one more
+// build. Whoever finds the file gone asks the store again.
 type Image struct {
 	Runtime lambda.Runtime
 	// Path is the erofs file; mount it read-only as a function's root.
@@ -129,7 +130,7 @@ func (s *Store) Ensure(ctx context.Context, r lambda.Runtime, progress func(stri
 }
 
 // Build makes the runtime's image anew from packages, newest versions first,
-// and returns it. The image before stays until it is removed.
+// and returns it. The image before stays until the next build.
 func (s *Store) Build(ctx context.Context, r lambda.Runtime, progress func(string)) (Image, error) {
 	if err := check(r); err != nil {
 		return Image{}, err

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -87,7 +88,12 @@ func (s *Store) writeManifest(m manifest) error {
 		return err
 	}
 	path := s.manifestPath(m.Runtime)
-	if err := os.WriteFile(path+".new", append(data, '\n'), 0o644); err != nil {
+	f, err := os.Create(path + ".new")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(data, '\n'))
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(path+".new", path)

@@ -201,6 +201,17 @@ func TestPullEntrypoints(t *testing.T) {
 	if _, err := s.Pull(context.Background(), "nodejs22.x", "not a reference", nil); lambda.CodeOf(err) != lambda.CodeInvalidParameter {
 		t.Errorf("a bad reference: %v", err)
 	}
+	if kept, _ := filepath.Glob(filepath.Join(s.cfg.Dir, "nodejs22.x-*")); len(kept) != 2 {
+		t.Errorf("kept %q, want the current image and the one before", kept)
+	}
+	again := push(t, v1.Config{}, tarOf(t, file{"usr/bin/node", "newer"}))
+	if img, err = s.Pull(context.Background(), "nodejs22.x", again, nil); err != nil {
+		t.Fatal(err)
+	}
+	kept, _ := filepath.Glob(filepath.Join(s.cfg.Dir, "nodejs22.x-*"))
+	if len(kept) != 2 || !slices.Contains(kept, img.Path) {
+		t.Errorf("kept %q, want the current image and the one before", kept)
+	}
 	if err := s.Remove(context.Background(), "nodejs22.x"); err != nil {
 		t.Fatal(err)
 	}

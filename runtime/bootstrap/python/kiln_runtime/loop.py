@@ -54,7 +54,7 @@ def run():
         report = faults.report_current()
         logs.log_error(report)
         logs.flush()
-        client.init_error(report["errorType"], marshal.to_json(report).encode())
+        client.init_error(report["errorType"], marshal.marshal_report(report))
         sys.exit(1)
 
     invocation = Invocation(*client.next())
@@ -70,7 +70,7 @@ def run():
             report = faults.report_current(invocation.id)
             logs.log_error(report)
             logs.flush()
-            following = client.error_and_next(invocation, report["errorType"], marshal.to_json(report).encode())
+            following = client.error_and_next(invocation, report["errorType"], marshal.marshal_report(report))
         else:
             logs.flush()
             following = client.respond_and_next(invocation, body, content_type)

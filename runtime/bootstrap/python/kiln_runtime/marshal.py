@@ -59,6 +59,11 @@ def marshal(result):
         raise Fault("MarshalError", "Unable to marshal response: %s" % e)
 
 
+def marshal_report(report):
+    """An error report as bytes. Text that is no Unicode must not keep it from being sent."""
+    return json.dumps(report, ensure_ascii=_ENSURE_ASCII).encode("utf-8", "backslashreplace")
+
+
 def unmarshal(body, content_type):
     """The event for the handler."""
     if content_type != "application/json":

@@ -119,6 +119,22 @@ func TestForbidden(t *testing.T) {
 	}
 }
 
+// TestFileMount mounts one file over another.
+func TestFileMount(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "hosts")
+	if err := os.WriteFile(file, []byte("mounted"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	spec := testSpec("file-mount", "cat", "/data")
+	spec.Process.UID, spec.Process.GID = 0, 0
+	spec.Mounts = []sandbox.Mount{{Source: file, Target: "/data"}}
+	s := start(t, newBackend(t), spec)
+	s.wait(t)
+	if text := s.stdout.String(); text != "mounted <nil> open /data: read-only file system\n" {
+		t.Errorf("output %q", text)
+	}
+}
+
 func TestCPUs(t *testing.T) {
 	for millis, want := range map[int]int{0: 2, 72: 2, 1000: 2, 2000: 2, 2001: 3, 6000: 6} {
 		if got := cpus(millis); got != min(want, runtime.NumCPU()) {

@@ -96,6 +96,9 @@ func main() {
 			fmt.Println(in.Text())
 		}
 		fmt.Println("end of input")
+	case "cat":
+		data, err := os.ReadFile(arg(2))
+		fmt.Println(string(data), err, os.WriteFile(arg(2), nil, 0o644))
 	case "spin":
 		fmt.Println("ready")
 		for {

@@ -15,7 +15,7 @@
 // kernel counts some things by user (inotify, pending signals), a worker gives
 // each slot a user of its own.
 //
-// It needs root, Linux 5.14 and cgroups.
+// It needs root, Linux 5.12 and cgroups.
 package container
 
 import (
@@ -121,6 +121,10 @@ func (b *Backend) open() error {
 
 // inspect finds out about the machine.
 func inspect(shmBytes int64) (machine, error) {
+	// Of what is needed this came last. -1 is no file, which a kernel that knows the call says.
+	if err := unix.MountSetattr(-1, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); errors.Is(err, unix.ENOSYS) {
+		return machine{}, errors.New("the container back end needs Linux 5.12 or later")
+	}
 	m := machine{
 		masked: existing(maskedFiles), emptied: existing(emptiedDirs), readOnly: existing(readOnlyDirs),
 		shmBytes: shmBytes,

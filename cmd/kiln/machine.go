@@ -161,12 +161,8 @@ func (m *machine) startState(ctx context.Context) (err error) {
 }
 
 func (m *machine) startSandboxes(ctx context.Context) (err error) {
-	if m.backend, err = openBackend(m.cfg.isolation, m.dir("sandboxes"), "kiln/"+m.instance()); err != nil {
+	if err := m.openBackends(ctx); err != nil {
 		return err
-	}
-	m.atEnd(func(context.Context) error { return m.backend.Close() })
-	if err := m.backend.Sweep(ctx); err != nil {
-		return fmt.Errorf("clean up after the last run: %w", err)
 	}
 	r := &resources{log: m.cfg.log, inside: m.cfg.isolation == "container"}
 	m.resources = r
@@ -185,15 +181,40 @@ func (m *machine) startSandboxes(ctx context.Context) (err error) {
 	return r.writeResolvConf(m.dir("network"))
 }
 
-// instance names this data directory among others on the machine, in the names
-// of cgroups.
-func (m *machine) instance() string { return instanceOf(m.cfg.data) }
-
-func openBackend(isolation, dir, group string) (sandbox.Backend, error) {
-	if isolation == "container" {
-		return container.New(container.Config{StateDir: dir, CgroupParent: group + "/container"})
+// openBackends cleans up after every back end, since the last run may have had
+// another one, and keeps the one that was chosen.
+func (m *machine) openBackends(ctx context.Context) error {
+	for _, isolation := range isolations {
+		b, err := m.openBackend(isolation)
+		if err == nil {
+			err = b.Sweep(ctx)
+		}
+		switch {
+		case isolation == m.cfg.isolation && err != nil:
+			return fmt.Errorf("isolation %s: %w", isolation, err)
+		case isolation == m.cfg.isolation:
+			m.backend = b
+			m.atEnd(func(context.Context) error { return b.Close() })
+		case err != nil:
+			m.cfg.log.Warn("sandboxes of another isolation may be left from the last run", "isolation", isolation, "err", err)
+		default:
+			if err := b.Close(); err != nil {
+				return err
+			}
+		}
 	}
-	return gvisor.New(gvisor.Config{StateDir: dir, CgroupParent: group + "/gvisor"})
+	return nil
+}
+
+// isolations are the back ends there are.
+var isolations = []string{"gvisor", "container"}
+
+func (m *machine) openBackend(isolation string) (sandbox.Backend, error) {
+	dir, group := filepath.Join(m.dir("sandboxes"), isolation), "kiln/"+instanceOf(m.cfg.data)+"-"+isolation
+	if isolation == "container" {
+		return container.New(container.Config{StateDir: dir, CgroupParent: group})
+	}
+	return gvisor.New(gvisor.Config{StateDir: dir, CgroupParent: group})
 }
 
 func (m *machine) startDataPlane() {

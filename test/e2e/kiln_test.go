@@ -98,13 +98,13 @@ func newServer(t testing.TB, args ...string) *server {
 	if err := os.Symlink(runtimes, filepath.Join(s.data, "runtimes")); err != nil {
 		t.Fatal(err)
 	}
-	before := traces(t)
+	before := traces(t, s.data) // interfaces of other Kilns on the machine
 	t.Cleanup(func() {
 		s.terminate()
 		if t.Failed() {
 			t.Logf("kiln's log:\n%s", tail(s.log.String(), 8000))
 		}
-		for _, left := range added(before, traces(t)) {
+		for _, left := range added(before, traces(t, s.data)) {
 			t.Errorf("left behind: %s", left)
 		}
 	})

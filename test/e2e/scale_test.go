@@ -118,8 +118,11 @@ func TestIdleEnvironmentsEnd(t *testing.T) {
 	s.python("f", "n = 0\ndef handler(event, context):\n  global n\n  n += 1\n  return n\n")
 	s.invoke("f", "1").wants(t, "1")
 	s.invoke("f", "1").wants(t, "2")
+	if got := len(traces(t, s.data)); got < 5 {
+		t.Fatalf("only %d traces of a running Kiln are to be seen: the test looks in the wrong places", got)
+	}
 	sandboxes := func() int {
-		groups, _ := filepath.Glob("/sys/fs/cgroup/*/kiln/kiln-*/container/*")
+		groups, _ := filepath.Glob("/sys/fs/cgroup/*/kiln/kiln-*-container/*")
 		n := 0
 		for _, g := range groups {
 			if !strings.Contains(filepath.Base(g), ".") && filepath.Base(g) != "tasks" && filepath.Base(g) != "notify_on_release" {

@@ -105,10 +105,13 @@ import boto3, io, json, zipfile
 from botocore.exceptions import ClientError
 c = boto3.client('lambda')
 z = io.BytesIO()
-with zipfile.ZipFile(z, 'w') as f: f.writestr('index.mjs', 'export const handler = async (e) => ({got: e});')
+with zipfile.ZipFile(z, 'w') as f:
+    i = zipfile.ZipInfo('index.mjs')
+    i.external_attr = 0o644 << 16 # by default writestr lets only root read it
+    f.writestr(i, 'export const handler = async (e) => ({got: e});')
 for i in range(3):
     c.create_function(FunctionName=f'f{i}', Runtime='nodejs22.x', Handler='index.handler', Role='` + role + `',
-                      Code={'ZipFile': z.getvalue()}, MemorySize=512, Environment={'Variables': {'A': 'b'}})
+                      Code={'ZipFile': z.getvalue()}, MemorySize=512, Environment={'Variables': {'NAME': 'b'}})
 for i in range(3): c.get_waiter('function_active_v2').wait(FunctionName=f'f{i}')
 names = [f['FunctionName'] for p in c.get_paginator('list_functions').paginate(PaginationConfig={'PageSize': 1}) for f in p['Functions']]
 assert names == ['f0', 'f1', 'f2'], names

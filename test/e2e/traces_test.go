@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,16 +12,16 @@ import (
 	"testing"
 )
 
-// traces lists what Kiln makes on a machine, so that a test can see what is
-// left: processes, mounts, cgroups, network interfaces, loop devices.
-func traces(t testing.TB) []string {
+// traces lists what the Kiln of a data directory has on the machine, so that a
+// test can see what is left: processes, mounts, cgroups, network interfaces,
+// loop devices.
+func traces(t testing.TB, data string) []string {
 	t.Helper()
 	var found []string
 	processes, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, p := range processes {
 		b, err := os.ReadFile(p)
-		line := strings.ReplaceAll(string(b), "\x00", " ")
-		if err == nil && (strings.Contains(line, "kiln") && strings.Contains(line, " up ") || strings.Contains(line, "runsc-")) {
+		if line := strings.ReplaceAll(string(b), "\x00", " "); err == nil && strings.Contains(line, data) {
 			found = append(found, "process "+filepath.Base(filepath.Dir(p))+" "+line)
 		}
 	}
@@ -28,22 +30,27 @@ func traces(t testing.TB) []string {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(mounts)) {
-		found = append(found, "mount "+strings.Fields(line)[4])
+		if target := strings.Fields(line)[4]; strings.HasPrefix(target, data) {
+			found = append(found, "mount "+target)
+		}
 	}
+	sum := sha256.Sum256([]byte(data))
+	instance := "kiln-" + hex.EncodeToString(sum[:4])
 	filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() && strings.Contains(path, "/kiln/kiln-") {
+		if err == nil && d.IsDir() && strings.Contains(path, instance) {
 			found = append(found, "cgroup "+path)
 		}
 		return nil
 	})
-	links, _ := os.ReadDir("/sys/class/net")
+	links, _ := filepath.Glob("/sys/class/net/kiln*")
 	for _, l := range links {
-		found = append(found, "interface "+l.Name())
+		found = append(found, "interface "+filepath.Base(l))
 	}
 	loops, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
 	for _, l := range loops {
-		b, _ := os.ReadFile(l)
-		found = append(found, "loop device "+strings.TrimSpace(string(b)))
+		if b, _ := os.ReadFile(l); strings.HasPrefix(string(b), data) {
+			found = append(found, "loop device "+strings.TrimSpace(string(b)))
+		}
 	}
 	return found
 }

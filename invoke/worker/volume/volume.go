@@ -165,7 +165,9 @@ func (p *Pool) Acquire(ctx context.Context, sizeMB int) (*Volume, error) {
 		p.mu.Unlock()
 		return nil, ErrClosed
 	}
-	surplus := p.want(sizeMB)
+	for _, old := range p.want(sizeMB) {
+		p.discard(old)
+	}
 	var v *Volume
 	if ready := p.ready[sizeMB]; len(ready) > 0 {
 		v = ready[len(ready)-1]
@@ -173,9 +175,6 @@ func (p *Pool) Acquire(ctx context.Context, sizeMB int) (*Volume, error) {
 		p.live[v] = true
 	}
 	p.mu.Unlock()
-	for _, old := range surplus {
-		p.discard(old)
-	}
 	p.wake()
 	if v != nil {
 		return v, nil
@@ -213,15 +212,15 @@ func (p *Pool) want(sizeMB int) (surplus []*Volume) {
 // alone. Releasing a volume again does nothing.
 func (p *Pool) Release(v *Volume) {
 	p.mu.Lock()
-	mine := p.live[v]
-	delete(p.live, v)
-	p.mu.Unlock()
-	if mine {
+	defer p.mu.Unlock()
+	if p.live[v] {
+		delete(p.live, v)
 		p.discard(v)
 	}
 }
 
-// discard destroys a volume in the background.
+// discard destroys a volume in the background. It is called with mu held and the
+// pool open, or by the filler: Close waits for it.
 func (p *Pool) discard(v *Volume) {
 	p.background.Go(func() {
 		p.slots <- struct{}{}

@@ -39,7 +39,8 @@ type Config struct {
 	// cgroup.Open; no other back end may use the same.
 	CgroupParent string
 	// Exe is the executable to start as the parts of a sandbox: one that calls
-	// MaybeRun first and is built without cgo. "" is the running one.
+	// MaybeRun first and is built without cgo. "" is the small one that the build
+	// embedded, see embed.go, or else the running one.
 	Exe string
 	// DebugDir, if set, receives gVisor's debug logs, two files per sandbox.
 	// They are large and slow everything down.
@@ -64,9 +65,6 @@ func New(cfg Config) (_ *Backend, err error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("the gvisor back end needs to run as root")
 	}
-	if cfg.Exe == "" {
-		cfg.Exe = selfExe
-	}
 	b := &Backend{cfg: cfg}
 	defer func() {
 		if err != nil {
@@ -76,6 +74,14 @@ func New(cfg Config) (_ *Backend, err error) {
 	dir := filepath.Join(cfg.StateDir, "sandboxes")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
+	}
+	if b.cfg.Exe == "" {
+		b.cfg.Exe = selfExe
+		if len(embeddedGuest) > 0 {
+			if b.cfg.Exe, err = unpackGuest(cfg.StateDir, embeddedGuest); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if cfg.DebugDir != "" {
 		if err := os.MkdirAll(cfg.DebugDir, 0o700); err != nil {

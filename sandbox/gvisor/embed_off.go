@@ -1,0 +1,5 @@
+//go:build !embedguest
+
+package gvisor
+
+var embeddedGuest []byte

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -245,8 +246,9 @@ func TestIntakeRefuses(t *testing.T) {
 			if lambda.CodeOf(err) != lambda.CodeInvalidParameter {
 				t.Fatalf("code %q: %v", lambda.CodeOf(err), err)
 			}
-			if got := err.(*lambda.Error).Message; got != test.want {
-				t.Errorf("got  %q\nwant %q", got, test.want)
+			var coded *lambda.Error
+			if !errors.As(err, &coded) || coded.Message != test.want {
+				t.Errorf("got  %v\nwant %q", err, test.want)
 			}
 			for info := range s.blobs.List(t.Context(), "") {
 				t.Errorf("stored all the same: %s", info.Key)

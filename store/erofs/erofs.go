@@ -10,6 +10,7 @@ package erofs
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -245,7 +246,7 @@ func (w *writer) writeContent(n *inode, tail []byte) error {
 }
 
 func short(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

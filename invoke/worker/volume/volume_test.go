@@ -87,7 +87,7 @@ func TestVolume(t *testing.T) {
 			if err := unix.Statfs(v.Path, &stat); err != nil {
 				t.Fatal(err)
 			}
-			if free, want := int64(stat.Bavail)*int64(stat.Bsize), int64(sizeMB)<<20; free < want || free > want+1<<20 {
+			if free, want := int64(stat.Bavail)*stat.Bsize, int64(sizeMB)<<20; free < want || free > want+1<<20 {
 				t.Errorf("%d MB: %d bytes are free, want %d", sizeMB, free, want)
 			}
 			if stat.Files > uint64(inodes(sizeMB))*11/10 || stat.Files < uint64(inodes(sizeMB)) {

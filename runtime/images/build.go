@@ -90,7 +90,7 @@ func (s *Store) assemble(ctx context.Context, b *build) error {
 
 	switch b.runtime.Family() {
 	case lambda.FamilyNode:
-		err = b.installNode(ctx, s.cfg.JavaScriptSDK)
+		err = b.installNode(ctx, !s.cfg.NoJavaScriptSDK)
 	case lambda.FamilyPython:
 		err = b.installPython(ctx, !s.cfg.NoBoto3)
 	default:

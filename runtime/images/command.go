@@ -14,7 +14,7 @@ import (
 )
 
 // run executes a program and returns its standard output. An error has the
-// last lines of what the program printed.
+// last lines of what the program had to say.
 func run(ctx context.Context, dir string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir = dir
@@ -37,9 +37,8 @@ func runIn(ctx context.Context, t tree, args ...string) error {
 }
 
 func output(cmd *exec.Cmd) ([]byte, error) {
-	var stdout, all bytes.Buffer
-	cmd.Stdout = &tee{&stdout, &all}
-	cmd.Stderr = &all
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
 	err := cmd.Run()
@@ -51,15 +50,11 @@ func output(cmd *exec.Cmd) ([]byte, error) {
 	if !errors.As(err, &exit) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return nil, fmt.Errorf("%s: %w: %s", name, err, lastLines(all.String(), 6))
-}
-
-// tee writes to two buffers, which cannot fail.
-type tee struct{ a, b *bytes.Buffer }
-
-func (t *tee) Write(p []byte) (int, error) {
-	t.a.Write(p)
-	return t.b.Write(p)
+	told := stderr.String()
+	if strings.TrimSpace(told) == "" {
+		told = stdout.String()
+	}
+	return nil, fmt.Errorf("%s: %w: %s", name, err, lastLines(told, 6))
 }
 
 // lastLines returns the end of a program's output, on one line.

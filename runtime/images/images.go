@@ -36,10 +36,10 @@ type Config struct {
 	// NoBoto3 leaves the AWS SDK for Python out of the Python images. With it
 	// they are 25 MB larger and need the machine to reach PyPI when built.
 	NoBoto3 bool
-	// JavaScriptSDK puts the AWS SDK for JavaScript v3 into the Node.js images,
-	// which takes long to install and 100 MB or more; functions that bundle
-	// their dependencies do without. Like NoBoto3 it concerns images yet to be built.
-	JavaScriptSDK bool
+	// NoJavaScriptSDK leaves the AWS SDK for JavaScript v3 out of the Node.js
+	// images, of which the clients in most use go in otherwise. Like NoBoto3 it
+	// concerns images yet to be built.
+	NoJavaScriptSDK bool
 }
 
 // Image is a runtime that is ready to run functions. It is immutable: building

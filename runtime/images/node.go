@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"kiln/runtime/bootstrap"
 )
 
 // installNode puts the newest Node.js of the runtime's major version into the
@@ -37,10 +39,10 @@ func (b *build) installNode(ctx context.Context, sdk bool) error {
 	}
 	b.packages["node"] = version
 	b.version = "nodejs:" + version
-	if !sdk {
-		return nil
+	if sdk {
+		b.installJavaScriptSDK(ctx)
 	}
-	return b.installJavaScriptSDK(ctx)
+	return nil
 }
 
 // packNode downloads the package, unless the newest is in the cache already,
@@ -139,15 +141,35 @@ var javaScriptSDK = []string{
 	"@aws-sdk/client-ssm", "@aws-sdk/client-sts", "@aws-sdk/client-kinesis", "@aws-sdk/client-eventbridge",
 }
 
-func (b *build) installJavaScriptSDK(ctx context.Context) error {
+// installJavaScriptSDK bundles the AWS SDK, as AWS does. Functions that use it
+// can bring their own, so an image without it is better than none.
+func (b *build) installJavaScriptSDK(ctx context.Context) {
 	b.note("installing the AWS SDK for JavaScript")
-	dir, err := b.tree.target("/var/runtime")
+	if err := b.npmInstall(ctx, javaScriptSDK); err != nil {
+		b.note("the AWS SDK for JavaScript is left out: " + err.Error())
+	}
+}
+
+func (b *build) npmInstall(ctx context.Context, names []string) error {
+	dir, err := b.tree.target(bootstrap.Dir)
 	if err != nil {
 		return err
 	}
 	args := []string{"npm", "install", "--silent", "--no-save", "--no-package-lock", "--ignore-scripts", "--omit=dev", "--prefix", dir}
-	if _, err := run(ctx, dir, append(args, javaScriptSDK...)...); err != nil {
-		return err
+	if _, err := run(ctx, dir, append(args, names...)...); err != nil {
+		// What a failed installation has left would be found by functions.
+		return errors.Join(err, b.tree.remove(bootstrap.Dir+"/node_modules"))
 	}
-	return b.tree.remove("/var/runtime/node_modules/.package-lock.json", "/var/runtime/node_modules/.bin")
+	for _, name := range names {
+		data, err := os.ReadFile(filepath.Join(dir, "node_modules", name, "package.json"))
+		if err != nil {
+			return err
+		}
+		var about struct{ Version string }
+		if err := json.Unmarshal(data, &about); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		b.packages[name] = about.Version
+	}
+	return b.tree.remove(bootstrap.Dir+"/node_modules/.package-lock.json", bootstrap.Dir+"/node_modules/.bin")
 }

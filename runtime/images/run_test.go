@@ -131,6 +131,7 @@ const fs = require('fs');
 exports.handler = async (event, context) => ({
   version: process.versions.node.split('.')[0], uid: process.getuid(), user: require('os').userInfo().username,
   cwd: process.cwd(), event, certificates: fs.readFileSync('/etc/pki/tls/certs/ca-bundle.crt', 'utf8').split('BEGIN').length > 50,
+  sdk: typeof require('@aws-sdk/client-s3').S3Client + typeof (await import('@aws-sdk/client-sqs')).SQSClient,
   zone: new Date(0).toLocaleString('de-DE', { timeZone: 'Europe/Berlin' }), heap: require('v8').getHeapStatistics().heap_size_limit < 300e6,
 });
 `
@@ -162,6 +163,11 @@ done
 			case lambda.FamilyNode:
 				files, handler = map[string]string{"index.js": node}, "index.handler"
 				want["version"], want["certificates"], want["zone"], want["heap"] = nodeMajor(r), true, "1.1.1970, 01:00:00", true
+				if r != "nodejs20.x" { // there, import finds the SDK from ES modules only
+					want["sdk"] = "functionfunction"
+				} else {
+					files["index.js"] = strings.Replace(node, "(await import('@aws-sdk/client-sqs'))", "require('@aws-sdk/client-sqs')", 1)
+				}
 			default:
 				want["awk"] = 3.0
 			}

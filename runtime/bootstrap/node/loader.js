@@ -29,7 +29,7 @@ async function load(taskRoot, handler) {
   if (dot < 0) throw new MalformedHandlerName('Bad handler');
 
   defineGlobals();
-  searchNodePath();
+  searchNodePath(false);
   const loaded = await loadModule(taskRoot, directory, base.slice(0, dot));
   const names = base.slice(dot + 1).split('.');
   const find = (object) => names.reduce((value, name) => value && value[name], object);
@@ -96,7 +96,9 @@ async function findModule(taskRoot, directory, name) {
   for (const [extension, esm] of candidates) {
     const candidate = file + extension;
     if (!isFile(candidate)) continue;
-    return esm ? import(require('url').pathToFileURL(candidate).href) : require(candidate);
+    if (!esm) return require(candidate);
+    searchNodePath(true);
+    return import(require('url').pathToFileURL(candidate).href);
   }
   // A package's name, or a directory with an index.js.
   return require(require.resolve(name, { paths: [taskRoot, path.resolve(taskRoot, directory)] }));
@@ -123,12 +125,18 @@ function nearestPackageIsModule(folder) {
   }
 }
 
+let searching = false;
+
 // Node looks packages up in NODE_PATH for require only. Lambda's runtimes do
 // so for import too, which is how ES modules find packages of layers. Without
-// a layer or bundled packages nothing is hooked, as hooks slow imports down.
-function searchNodePath() {
+// a layer or bundled packages nothing is hooked, as hooks slow imports down;
+// those of Node.js 20 run in a thread of their own, which takes so long to
+// start that only a handler that is an ES module gets them.
+function searchNodePath(esm) {
+  if (searching || !(esm || Module.registerHooks)) return;
   const folders = Module.globalPaths.filter((p) => p.endsWith('/node_modules') && fs.existsSync(p));
   if (folders.length === 0) return;
+  searching = true;
   if (Module.registerHooks) Module.registerHooks(require('./nodepath.js'));
   else Module.register(require('url').pathToFileURL(require.resolve('./nodepath-async.mjs')));
 }

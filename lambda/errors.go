@@ -29,8 +29,8 @@ const (
 	CodePreconditionFailed Code = "PreconditionFailed"
 	// CodeTooManyRequests is a throttle; Error.Reason says which (TooManyRequestsException).
 	CodeTooManyRequests Code = "TooManyRequests"
-	// CodeRequestTooLarge is a payload over its limit (RequestEntityTooLargeException on the
-	// control plane, RequestTooLargeException on Invoke).
+	// CodeRequestTooLarge is a payload over its limit (RequestEntityTooLargeException; AWS
+	// answers so on Invoke too, where the model names RequestTooLargeException).
 	CodeRequestTooLarge Code = "RequestTooLarge"
 	// CodeUnsupportedMediaType is a Content-Type that Invoke does not take (UnsupportedMediaTypeException).
 	CodeUnsupportedMediaType Code = "UnsupportedMediaType"

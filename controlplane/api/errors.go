@@ -46,8 +46,7 @@ var shapes = map[lambda.Code]string{
 }
 
 var invokeShapes = map[lambda.Code]string{
-	lambda.CodeRequestTooLarge: "RequestTooLargeException",
-	lambda.CodeInvalidZip:      "InvalidZipFileException",
+	lambda.CodeInvalidZip: "InvalidZipFileException",
 }
 
 // common holds the error shapes that AWS's services share and the model does

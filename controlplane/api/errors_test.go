@@ -96,7 +96,7 @@ func TestInvokeErrorShapes(t *testing.T) {
 		shape  string
 		key    string
 	}{
-		{lambda.Errorf(lambda.CodeRequestTooLarge, "m"), 413, "RequestTooLargeException", "message"},
+		{lambda.Errorf(lambda.CodeRequestTooLarge, "m"), 413, "RequestEntityTooLargeException", "Message"},
 		{lambda.Errorf(lambda.CodeInvalidZip, "m"), 502, "InvalidZipFileException", "Message"},
 		{lambda.Errorf(lambda.CodeUnavailable, "m"), 503, "ServiceException", "Message"},
 	} {

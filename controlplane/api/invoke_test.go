@@ -119,7 +119,7 @@ func TestInvokePayloadSizes(t *testing.T) {
 	for _, more := range []int{1, 20 << 20} {
 		e.plane.last = InvokeRequest{}
 		a := e.do("POST", invocations, exactly+strings.Repeat(" ", more))
-		if a.status != 413 || a.header.Get("X-Amzn-ErrorType") != "RequestTooLargeException" || e.plane.last.RequestID != "" ||
+		if a.status != 413 || a.header.Get("X-Amzn-ErrorType") != "RequestEntityTooLargeException" || e.plane.last.RequestID != "" ||
 			a.message("message") != "Request must be smaller than 6291456 bytes for the InvokeFunction operation" {
 			t.Errorf("6 MB + %d: %d %s", more, a.status, a.body)
 		}

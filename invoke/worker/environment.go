@@ -65,6 +65,13 @@ type environment struct {
 	api     *runtimeapi.Server
 	out     *output
 	journal *journal
+	// turn is held by whoever uses the environment: an invocation may be taken on
+	// while the runtime is still on its way from the last answer to idleness.
+	turn chan struct{}
+	// lost is set, under turn, when the environment has been released.
+	lost bool
+	// lingers says that the runtime took its time to become idle the last time.
+	lingers bool
 	// proc is nil when none runs: never started, or reset. Only the owner sets
 	// it, under mu, since kill reads it from outside.
 	proc *process
@@ -72,7 +79,7 @@ type environment struct {
 }
 
 func (w *Worker) newEnvironment(ctx context.Context, v *lambda.Version, log *slog.Logger) (_ *environment, err error) {
-	e := &environment{w: w, v: v, log: log}
+	e := &environment{w: w, v: v, log: log, turn: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			e.release()
@@ -94,6 +101,34 @@ func (w *Worker) newEnvironment(ctx context.Context, v *lambda.Version, log *slo
 	e.api = runtimeapi.Serve(e.net.Listener, lambda.MaxSyncResponseBytes+100, log)
 	return e, nil
 }
+
+// turnWait is how long an invocation waits for the runtime to be done with the
+// one before.
+const turnWait = 100 * time.Millisecond
+
+// enter takes the environment, waiting at most so long; 0 waits for ever.
+func (e *environment) enter(wait time.Duration) bool {
+	select {
+	case e.turn <- struct{}{}:
+		return true
+	default:
+	}
+	var limit <-chan time.Time
+	if wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		limit = timer.C
+	}
+	select {
+	case e.turn <- struct{}{}:
+		return true
+	case <-limit:
+		return false
+	}
+}
+
+// leave gives the environment back.
+func (e *environment) leave() { <-e.turn }
 
 // streamName is AWS's: 2026/11/22/[$LATEST]<32 hex digits>.
 func streamName(now time.Time, version string, random func([]byte)) string {

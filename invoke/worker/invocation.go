@@ -14,17 +14,26 @@ import (
 //	thaw → (boot, if no process runs) → deliver → answer → runtime idle again
 //
 // The answer goes to the caller as soon as it is there; the environment is
-// given back when the runtime asks for the next event, or has been reset.
+// given back when the runtime asks for the next event, or has been reset. The
+// slot is idle for others from the answer on, so that a caller that invokes
+// again at once finds it, unless the runtime is known to linger.
 type run struct {
 	e   *environment
 	inv *invoke.Invocation
 	// answer takes the one outcome for the caller; it is buffered.
 	answer chan outcome
+	// idle gives the slot back; early is set when that was at the answer.
+	idle  func()
+	early bool
 
 	started time.Time
 	thaw    time.Duration
 	init    time.Duration
 }
+
+// lingering is how long after its answer a runtime may take to become idle
+// without being suspected of working on.
+const lingering = 20 * time.Millisecond
 
 type outcome struct {
 	result invoke.Result
@@ -109,11 +118,16 @@ func (r *run) complete(resp runtimeapi.Response, idle <-chan struct{}, timer *ti
 		rep.status, rep.errorType = statusError, resp.ErrorType
 	}
 	if !r.inv.Tail { // the tail ends with the REPORT line, which must wait
+		if !e.lingers {
+			r.early = true
+			r.idle()
+		}
 		r.answer <- outcome{result: res}
 	}
 	var f *fault
 	select {
 	case <-idle:
+		e.lingers = time.Since(resp.At) > lingering
 	case <-e.proc.exited:
 		f = e.proc.fault()
 	case <-timer.C:
@@ -122,6 +136,7 @@ func (r *run) complete(resp runtimeapi.Response, idle <-chan struct{}, timer *ti
 	}
 	if f != nil {
 		rep.status, rep.errorType = f.status, f.kind
+		e.lingers = true
 	}
 	err := r.settle(rep, f != nil)
 	if r.inv.Tail {

@@ -208,24 +208,53 @@ func (w *Worker) Invoke(ctx context.Context, r invoke.Reservation, inv *invoke.I
 	w.busy.Add(1)
 	s.mu.Unlock()
 
-	run := &run{e: env, inv: inv, answer: make(chan outcome, 1)}
+	run := &run{e: env, inv: inv, answer: make(chan outcome, 1), idle: func() { w.idle(s) }}
 	go func() {
 		defer w.busy.Done()
 		// The invocation goes on when its caller leaves, as on AWS.
-		if err := run.do(context.WithoutCancel(ctx)); err != nil {
-			env.release()
-			w.drop(s, invoke.EndFailed, err)
-			return
-		}
-		s.mu.Lock()
-		finished := s.lock.finish()
-		s.mu.Unlock()
-		if finished {
-			w.report(s, "", nil)
-		}
+		w.perform(context.WithoutCancel(ctx), s, run)
 	}()
 	out := <-run.answer
 	return out.result, out.err
+}
+
+// perform runs an invocation whose slot has been taken for it.
+func (w *Worker) perform(ctx context.Context, s *slot, r *run) {
+	if !r.e.enter(turnWait) {
+		// The runtime is still at something after its last answer: nothing of this
+		// invocation has begun, so it may go elsewhere. The slot is idle after that.
+		r.answer <- outcome{err: invoke.ErrStaleReservation}
+		r.e.enter(0)
+		r.e.leave()
+		w.idle(s)
+		return
+	}
+	if r.e.lost {
+		r.answer <- outcome{err: invoke.ErrUnknownSlot}
+		r.e.leave()
+		return
+	}
+	if err := r.do(ctx); err != nil {
+		r.e.release()
+		r.e.lost = true
+		r.e.leave()
+		w.drop(s, invoke.EndFailed, err)
+		return
+	}
+	r.e.leave()
+	if !r.early {
+		w.idle(s)
+	}
+}
+
+// idle gives the slot back after its invocation.
+func (w *Worker) idle(s *slot) {
+	s.mu.Lock()
+	finished := s.lock.finish()
+	s.mu.Unlock()
+	if finished {
+		w.report(s, "", nil)
+	}
 }
 
 // EndSlot ends a slot that is idle at the sequence or has not started, and
@@ -259,7 +288,9 @@ func (w *Worker) retire(s *slot, reason invoke.EndReason) {
 	}
 	s.mu.Unlock()
 	if env != nil {
+		env.enter(0) // its runtime may still be at something
 		env.release()
+		env.leave()
 	}
 	w.forget(s, reason, nil)
 }
@@ -364,7 +395,12 @@ func (w *Worker) Close() {
 		case busy: // its own goroutine sees the process end, and releases nothing
 			ending.Go(func() { env.kill() })
 		case lost:
-			ending.Go(func() { w.retire(s, invoke.EndDrain) })
+			ending.Go(func() {
+				if env != nil {
+					env.kill()
+				}
+				w.retire(s, invoke.EndDrain)
+			})
 		}
 	}
 	ending.Wait()

@@ -148,7 +148,11 @@ func (c *Core) becomeIdle(now time.Time, s *slot, sequence uint64) {
 	}
 	s.state, s.since = idle, now
 	c.idle.pushAfter(c.idle.tail, s)
-	p.putIdle(s)
+	if sequence == 1 { // not used yet: those that were are warmer
+		p.putUnused(s)
+	} else {
+		p.putIdle(s)
+	}
 	switch {
 	case s.drain:
 		c.end(s, invoke.EndLease)

@@ -75,6 +75,12 @@ func (p *pool) putIdle(s *slot) {
 	p.fix(s.host)
 }
 
+// putUnused makes s the last that its worker's share offers.
+func (p *pool) putUnused(s *slot) {
+	s.host.idle.pushAfter(s.host.idle.tail, s)
+	p.fix(s.host)
+}
+
 // takeIdle withdraws s from the offer.
 func (p *pool) takeIdle(s *slot) {
 	s.host.idle.remove(s)

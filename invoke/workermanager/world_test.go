@@ -162,6 +162,18 @@ func (w *world) reserve(t *rapid.T, v *lambda.Version) {
 	w.hold(t, r, v.Key)
 }
 
+// warmer orders the idle slots of one worker: the one used last first, then
+// those that were never used, the oldest first.
+func warmer(a, b *slot) bool {
+	switch usedA, usedB := a.sequence > 1, b.sequence > 1; {
+	case usedA && usedB:
+		return a.changed > b.changed
+	case usedA || usedB:
+		return usedA
+	}
+	return a.changed < b.changed
+}
+
 // bestByScan finds the slot to hand out by looking at all of them.
 func bestByScan(c *Core, key lambda.VersionKey) invoke.SlotID {
 	perWorker := map[invoke.WorkerID]int{}
@@ -182,7 +194,7 @@ func bestByScan(c *Core, key lambda.VersionKey) invoke.SlotID {
 			continue
 		}
 		w, b := s.worker.id, best.worker.id
-		if w == b && s.changed > best.changed || perWorker[w] > perWorker[b] ||
+		if w == b && warmer(s, best) || perWorker[w] > perWorker[b] ||
 			perWorker[w] == perWorker[b] && arrival[w] < arrival[b] {
 			best = s
 		}

@@ -132,7 +132,7 @@ type Config struct {
 type Version struct {
 	Key VersionKey `json:"key"`
 	// Region completes the ARN.
-	Region string `json:"region"`
+	Region string  `json:"region"`
 	Config Config  `json:"config"`
 	Code   Package `json:"code"`
 

@@ -120,7 +120,7 @@ func TestInvokePayloadSizes(t *testing.T) {
 		e.plane.last = InvokeRequest{}
 		a := e.do("POST", invocations, exactly+strings.Repeat(" ", more))
 		if a.status != 413 || a.header.Get("X-Amzn-ErrorType") != "RequestEntityTooLargeException" || e.plane.last.RequestID != "" ||
-			a.message("message") != "Request must be smaller than 6291456 bytes for the InvokeFunction operation" {
+			a.message("Message") != "Request must be smaller than 6291456 bytes for the InvokeFunction operation" {
 			t.Errorf("6 MB + %d: %d %s", more, a.status, a.body)
 		}
 	}

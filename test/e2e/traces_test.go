@@ -34,14 +34,9 @@ func traces(t testing.TB, data string) []string {
 			found = append(found, "mount "+target)
 		}
 	}
-	sum := sha256.Sum256([]byte(data))
-	instance := "kiln-" + hex.EncodeToString(sum[:4])
-	filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() && strings.Contains(path, instance) {
-			found = append(found, "cgroup "+path)
-		}
-		return nil
-	})
+	for _, group := range cgroups(data) {
+		found = append(found, "cgroup "+group)
+	}
 	links, _ := filepath.Glob("/sys/class/net/kiln*")
 	for _, l := range links {
 		found = append(found, "interface "+filepath.Base(l))
@@ -52,6 +47,20 @@ func traces(t testing.TB, data string) []string {
 			found = append(found, "loop device "+strings.TrimSpace(string(b)))
 		}
 	}
+	return found
+}
+
+// cgroups lists the directories of all cgroups of a data directory's Kiln.
+func cgroups(data string) []string {
+	sum := sha256.Sum256([]byte(data))
+	instance := "kiln-" + hex.EncodeToString(sum[:4])
+	var found []string
+	filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && strings.Contains(path, instance) {
+			found = append(found, path)
+		}
+		return nil
+	})
 	return found
 }
 

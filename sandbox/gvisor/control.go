@@ -74,7 +74,7 @@ func (c client) dial(ctx context.Context) (connection, error) {
 // are the caller's. A refusal is a *remoteError. A connection on which a call
 // was given up cannot be used again.
 func (c connection) call(ctx context.Context, method string, arg any, files []*os.File, result any) ([]*os.File, error) {
-	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	received, err := exchange(c.UnixConn, method, arg, files, result)
 	if err != nil && ctx.Err() != nil {

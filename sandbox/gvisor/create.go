@@ -174,10 +174,11 @@ func (s *Sandbox) launch(spec *sandbox.Spec) (booted *os.File, err error) {
 	return booted, nil
 }
 
-// ownPipe lets the function open /dev/stdout and /dev/stderr, not only write to them.
+// ownPipe lets the function open /dev/stdout and /dev/stderr, not only write to
+// them. Where it cannot be had, writing to them still works.
 func ownPipe(f *os.File, uid, gid int) {
 	if info, err := f.Stat(); err == nil && info.Mode()&os.ModeNamedPipe != 0 {
-		f.Chown(uid, gid)
+		_ = f.Chown(uid, gid)
 	}
 }
 

@@ -101,7 +101,7 @@ func New(cfg Config) (_ *Backend, err error) {
 	if err := unix.Sysinfo(&info); err != nil {
 		return nil, os.NewSyscallError("sysinfo", err)
 	}
-	b.hostMemory = uint64(info.Totalram) * uint64(info.Unit)
+	b.hostMemory = info.Totalram * uint64(info.Unit)
 	if b.spawner, err = newSpawner(); err != nil {
 		return nil, err
 	}

@@ -108,8 +108,8 @@ func TestCPUQuota(t *testing.T) {
 	}
 	share := float64(after.CPU-before.CPU) / float64(time.Since(begin))
 	t.Logf("used %.3f of a core", share)
-	if share > 0.3 {
-		t.Errorf("used %.3f of a core, the quota is 0.2", share)
+	if share > 0.5 {
+		t.Errorf("used %.3f of a core, the quota is 0.2 and %.2f for the guest kernel", share, guestMillis/1000.)
 	}
 }
 

@@ -94,13 +94,13 @@ func (s *spawner) start(group *cgroup.Group, exe string, argv []string, files []
 	}
 	if pidfd < 0 {
 		// Without pidfds there is no way to wait that costs no thread.
-		syscall.Kill(pid, syscall.SIGKILL)
-		syscall.Wait4(pid, nil, 0, nil)
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+		_, _ = syscall.Wait4(pid, nil, 0, nil)
 		return nil, fmt.Errorf("start %s: the kernel has no pidfds", argv[0])
 	}
 	p, watchErr := watch(pid, pidfd)
 	if err = errors.Join(err, watchErr); err != nil {
-		syscall.Kill(pid, syscall.SIGKILL)
+		_ = syscall.Kill(pid, syscall.SIGKILL)
 		return nil, fmt.Errorf("start %s: %w", argv[0], err)
 	}
 	p.prefer()
@@ -135,7 +135,7 @@ func watch(pid, pidfd int) (*process, error) {
 		}
 		if conn.Read(reap) != nil {
 			// Not pollable: wait the plain way.
-			syscall.Wait4(pid, &p.status, 0, nil)
+			_, _ = syscall.Wait4(pid, &p.status, 0, nil)
 		}
 	}()
 	return p, nil
@@ -145,13 +145,13 @@ func watch(pid, pidfd int) (*process, error) {
 // its children before those that are not functions. It is a wish: a process
 // that has ended already, say, is no failure here.
 func (p *process) prefer() {
-	os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", p.pid), []byte("500"), 0)
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", p.pid), []byte("500"), 0)
 }
 
 // kill sends SIGKILL. It does nothing to a process that is gone.
 func (p *process) kill() {
 	if conn, err := p.pidfd.SyscallConn(); err == nil {
-		conn.Control(func(fd uintptr) { unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) })
+		_ = conn.Control(func(fd uintptr) { _ = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) })
 	}
 }
 

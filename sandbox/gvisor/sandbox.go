@@ -63,7 +63,7 @@ func (s *Sandbox) Start(ctx context.Context) error {
 		}
 	}
 	if err == nil && s.limits.CPUMillis > 0 {
-		if err = s.group.SetLimits(cgroup.Limits{CPUMillis: s.limits.CPUMillis}); err != nil {
+		if err = s.LimitCPU(s.limits.CPUMillis); err != nil {
 			conn.Close()
 		}
 	}
@@ -118,7 +118,7 @@ func (s *Sandbox) finish(exit sandbox.Exit) {
 	s.mu.Lock()
 	// A memory file keeps its pages as long as anyone has it open.
 	if s.memory != nil {
-		s.look()
+		_, _ = s.look() // it keeps what it finds
 		s.memory.Close()
 		s.memory = nil
 	}

@@ -43,7 +43,7 @@ func (a *API) getAlias(c *call, in *model.GetAliasRequest) (*model.AliasConfigur
 		lambda.FunctionARN(a.Region, ref.Account, ref.Name), *in.Name)
 }
 
-func (a *API) getFunctionUrlConfig(c *call, in *model.GetFunctionUrlConfigRequest) (*model.GetFunctionUrlConfigResponse, error) {
+func (a *API) getFunctionURLConfig(c *call, in *model.GetFunctionUrlConfigRequest) (*model.GetFunctionUrlConfigResponse, error) {
 	if _, err := a.exists(c, in.FunctionName, in.Qualifier); err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (a *API) listAliases(c *call, in *model.ListAliasesRequest) (*model.ListAli
 	return &model.ListAliasesResponse{Aliases: []model.AliasConfiguration{}}, err
 }
 
-func (a *API) listFunctionUrlConfigs(c *call, in *model.ListFunctionUrlConfigsRequest) (*model.ListFunctionUrlConfigsResponse, error) {
+func (a *API) listFunctionURLConfigs(c *call, in *model.ListFunctionUrlConfigsRequest) (*model.ListFunctionUrlConfigsResponse, error) {
 	_, err := a.exists(c, in.FunctionName, nil)
 	return &model.ListFunctionUrlConfigsResponse{FunctionUrlConfigs: []model.FunctionUrlConfig{}}, err
 }

@@ -52,7 +52,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name := ""
 	defer func() {
 		if p := recover(); p != nil {
-			if p == http.ErrAbortHandler {
+			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				panic(p)
 			}
 			a.fail(w, r, name, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))

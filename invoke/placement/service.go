@@ -44,7 +44,7 @@ type Service struct {
 // workers to be watched.
 func NewService(cfg Config, workers Workers, watcher Watcher) *Service {
 	var b [13]byte
-	rand.Read(b[:]) //nolint:errcheck // never fails
+	rand.Read(b[:])
 	if cfg.Instance == "" {
 		cfg.Instance = hex.EncodeToString(b[8:]) + "-"
 	}

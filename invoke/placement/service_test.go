@@ -91,7 +91,7 @@ func TestServiceUnderStress(t *testing.T) {
 				if _, err := s.Renew(ctx, lease.Slot); err != nil && !errors.Is(err, invoke.ErrUnknownSlot) {
 					t.Error(err)
 				}
-				s.Release(ctx, lease.Slot) //nolint:errcheck // never fails
+				s.Release(ctx, lease.Slot)
 			}
 		})
 	}

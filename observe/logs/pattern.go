@@ -68,7 +68,9 @@ func cutTerm(s string) (term, rest string, err error) {
 		}
 		term = s[:end]
 		for _, c := range term {
-			if !(c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c > 0x7f) {
+			switch {
+			case c == '_', c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c > 0x7f:
+			default:
 				return "", "", &PatternError{fmt.Sprintf("Invalid character(s) in term '%s'", term)}
 			}
 		}

@@ -47,14 +47,17 @@ func builder(r lambda.Runtime) string {
 		return builderVersion
 	}
 	hash := sha256.New()
-	fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		data, err := fs.ReadFile(files, name)
 		fmt.Fprintf(hash, "%s %d\n%s", name, len(data), data)
-		return err // embedded files can be read
+		return err
 	})
+	if err != nil {
+		panic(err) // embedded files can be read
+	}
 	return builderVersion + "-" + hex.EncodeToString(hash.Sum(nil))[:12]
 }
 

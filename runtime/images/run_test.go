@@ -199,7 +199,7 @@ func TestExamples(t *testing.T) {
 		dir := filepath.Dir(path)
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			var m struct {
-				FunctionName, Handler, Build, CodeUri string
+				FunctionName, Handler, Build, CodeURI string
 				Runtime                               lambda.Runtime
 			}
 			data, err := os.ReadFile(path)
@@ -228,7 +228,7 @@ func TestExamples(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			reported, body := invokeInside(t, img, filepath.Join(code, m.CodeUri), m.Handler, `{"n":1}`)
+			reported, body := invokeInside(t, img, filepath.Join(code, m.CodeURI), m.Handler, `{"n":1}`)
 			var got struct {
 				Message, RequestID, Function string
 				Input                        struct{ N int }

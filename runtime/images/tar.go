@@ -98,11 +98,10 @@ func (t tree) clear(name string, directory bool) error {
 	if err != nil {
 		return err
 	}
-	info, err := os.Lstat(p)
-	if err != nil || (info.IsDir() && directory) || p == t.root {
-		return nil
+	if info, err := os.Lstat(p); err == nil && p != t.root && (!directory || !info.IsDir()) {
+		return os.RemoveAll(p)
 	}
-	return os.RemoveAll(p)
+	return nil
 }
 
 // whiteout carries out a deletion and reports whether name was one.

@@ -83,8 +83,7 @@ func (g *Group) freeze(ctx context.Context) error {
 	}
 	err := poll(ctx, func() (bool, error) { return g.d.frozen(g.name) })
 	if err != nil {
-		g.d.freeze(g.name, false)
-		return fmt.Errorf("freeze cgroup %s: %w", g.name, err)
+		return fmt.Errorf("freeze cgroup %s: %w", g.name, errors.Join(err, g.d.freeze(g.name, false)))
 	}
 	return nil
 }
@@ -133,7 +132,7 @@ func (g *Group) OOMKills() (int, error) { return g.d.oomKills(g.name) }
 func (g *Group) Destroy(ctx context.Context) error {
 	for _, dir := range g.d.dirs(g.name) {
 		var groups []string
-		filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 			if err == nil && e.IsDir() {
 				groups = append(groups, path)
 			}

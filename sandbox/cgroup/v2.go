@@ -151,7 +151,7 @@ func (v *v2) kill(name string) error {
 	}
 	pids, err := pidsBelow(v.procsFile(name))
 	for _, pid := range pids {
-		syscall.Kill(pid, syscall.SIGKILL)
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may be gone
 	}
 	return errors.Join(err, v.freeze(name, false))
 }

@@ -160,10 +160,9 @@ func (m *image) encode(code []byte, machine elf.Machine) (text, data []byte, err
 	segments[0].Filesz, segments[0].Memsz = start+uint64(len(code)), start+uint64(len(code))
 
 	var b bytes.Buffer
-	binary.Write(&b, binary.LittleEndian, header)
-	binary.Write(&b, binary.LittleEndian, segments)
+	err = errors.Join(binary.Write(&b, binary.LittleEndian, header), binary.Write(&b, binary.LittleEndian, segments))
 	b.Write(code)
-	return b.Bytes(), data, nil
+	return b.Bytes(), data, err
 }
 
 // file writes the image into an executable file that lives in memory only and
@@ -198,7 +197,7 @@ func (m *image) file(code []byte, machine elf.Machine) (*os.File, error) {
 }
 
 // initCode is the assembly program. It is not to be called.
-func initCode()
+func initCode() //nolint:unused // vet wants it beside the assembly
 
 // initCodeAddress is where initCode begins.
 var initCodeAddress uintptr

@@ -192,7 +192,6 @@ func crossCode(t *testing.T, goarch string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	end := bytes.Index(text, endMark)
 	symbols, err := f.Symbols()
 	if err != nil {
 		t.Fatal(err)
@@ -200,7 +199,7 @@ func crossCode(t *testing.T, goarch string) []byte {
 	for _, s := range symbols {
 		if strings.Contains(s.Name, "/container.initCode") && s.Size > 100 {
 			start := s.Value - f.Section(".text").Addr
-			end = bytes.Index(text[start:], endMark)
+			end := bytes.Index(text[start:], endMark)
 			return text[start : start+uint64(end)]
 		}
 	}

@@ -146,7 +146,7 @@ func (s *Sandbox) awaitReady(ctx context.Context) error {
 	score, err := os.OpenFile(fmt.Sprintf("/proc/%d/oom_score_adj", s.pid), os.O_WRONLY, 0)
 	if err == nil {
 		// Not being able to is no reason to fail.
-		score.WriteString(oomScore)
+		_, _ = score.WriteString(oomScore)
 		score.Close()
 	}
 	select {

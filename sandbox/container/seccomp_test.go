@@ -92,7 +92,7 @@ func TestSeccompVerdicts(t *testing.T) {
 			t.Errorf("%s: a call of 32-bit x86: %#x", info.Name, got)
 		}
 	}
-	if got := verdictOf(t, filterVM(t, arch.X86_64), uint32(arch.X86_64.ID), x32Bit|0); got != enosys {
+	if got := verdictOf(t, filterVM(t, arch.X86_64), uint32(arch.X86_64.ID), x32Bit); got != enosys {
 		t.Errorf("an x32 call: %#x", got)
 	}
 }

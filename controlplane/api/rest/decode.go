@@ -2,6 +2,7 @@ package rest
 
 import (
 	"encoding/base64"
+	"errors"
 	"math"
 	"net/http"
 	"net/url"
@@ -89,7 +90,7 @@ func document(body []byte, s *model.Shape, v reflect.Value, path []string) error
 	if err == nil {
 		err = d.end()
 	}
-	if syntax, ok := err.(*syntaxError); ok {
+	if syntax := (*syntaxError)(nil); errors.As(err, &syntax) {
 		return lambda.Errorf(lambda.CodeSerialization, "Could not parse request body into json: %s", syntax.Error())
 	}
 	return err

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -53,8 +54,8 @@ func TestDecodeWords(t *testing.T) {
 		{`{"Unknown":{"a":[}}`, "Could not parse request body into json: unexpected character '}' at offset 17"},
 	} {
 		_, err := decodeBody(t, "CreateFunction", tc.body)
-		e, ok := err.(*lambda.Error)
-		if !ok || e.Code != lambda.CodeSerialization || e.Message != tc.want {
+		var e *lambda.Error
+		if !errors.As(err, &e) || e.Code != lambda.CodeSerialization || e.Message != tc.want {
 			t.Errorf("%s: got %v, want %s", tc.body, err, tc.want)
 		}
 	}
@@ -64,7 +65,7 @@ func TestDecodeNullInMap(t *testing.T) {
 	_, err := decodeBody(t, "CreateFunction", `{"Environment":{"Variables":{"A":null}}}`)
 	want := "1 validation error detected: Value at 'environment.variables' failed to satisfy constraint: " +
 		"Map value must satisfy constraint: [Member must not be null]"
-	if e, ok := err.(*lambda.Error); !ok || e.Code != lambda.CodeValidation || e.Message != want {
+	if e := (*lambda.Error)(nil); !errors.As(err, &e) || e.Code != lambda.CodeValidation || e.Message != want {
 		t.Errorf("got %v", err)
 	}
 }

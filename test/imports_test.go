@@ -21,7 +21,7 @@ var allowed = map[string][]string{
 	"controlplane":         {"lambda", "controlplane$", "store"},
 	"sandbox":              {"sandbox"},
 	"network":              {},
-	"runtime":              {"lambda", "runtime", "sandbox$"},
+	"runtime":              {"lambda", "runtime", "store/erofs"},
 	"store":                {"lambda"},
 	"observe":              {"lambda"},
 }

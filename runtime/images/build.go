@@ -28,7 +28,7 @@ type build struct {
 
 // build makes an image from packages. The caller holds the lock.
 func (s *Store) build(ctx context.Context, r lambda.Runtime, note func(string)) (Image, error) {
-	if err := need("apt-get", "dpkg-deb", "mkfs.erofs"); err != nil {
+	if err := need("apt-get", "dpkg-deb"); err != nil {
 		return Image{}, fmt.Errorf("build %s: %w", r, err)
 	}
 	b, err := s.begin(r, note)
@@ -39,7 +39,7 @@ func (s *Store) build(ctx context.Context, r lambda.Runtime, note func(string)) 
 	if err := s.assemble(ctx, b); err != nil {
 		return Image{}, fmt.Errorf("build %s: %w", r, err)
 	}
-	img, err := s.finish(ctx, b, fromPackages, Entrypoint(r), mergeEnv(Environment(r), b.env))
+	img, err := s.finish(b, fromPackages, Entrypoint(r), mergeEnv(Environment(r), b.env))
 	if err != nil {
 		return Image{}, fmt.Errorf("build %s: %w", r, err)
 	}
@@ -121,9 +121,9 @@ func (b *build) layBootstrap() error {
 }
 
 // finish seals the tree and makes it the runtime's current image.
-func (s *Store) finish(ctx context.Context, b *build, source string, entrypoint, env []string) (Image, error) {
+func (s *Store) finish(b *build, source string, entrypoint, env []string) (Image, error) {
 	b.note("writing the image")
-	file, digest, size, err := s.seal(ctx, b.tree, b.runtime)
+	file, digest, size, err := s.seal(b.tree, b.runtime)
 	if err != nil {
 		return Image{}, err
 	}

@@ -33,7 +33,7 @@ func testStore(t *testing.T) *Store {
 	if os.Geteuid() != 0 {
 		t.Skip("building images needs root")
 	}
-	if err := need("apt-get", "dpkg-deb", "mkfs.erofs", "npm"); err != nil {
+	if err := need("apt-get", "dpkg-deb", "npm"); err != nil {
 		t.Skip(err)
 	}
 	if sharedStore == "" {

@@ -1,41 +1,46 @@
 package images
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	"kiln/lambda"
+	"kiln/store/erofs"
 )
-
-// imageUUID is the file systems' UUID: a constant, as their content names them.
-const imageUUID = "6b696c6e-0000-4000-8000-000000000000"
 
 // imageTime is the modification time of every file of every image, as a Unix
 // time: the start of the year 2000, since zip files know nothing before 1980.
-const imageTime = "946684800"
+const imageTime = 946684800
 
 // seal writes the tree as an image of the store: an uncompressed erofs, which
 // can be mounted straight from its file and is read through the page cache
 // that all sandboxes share. The same tree always gives the same bytes.
-func (s *Store) seal(ctx context.Context, t tree, r lambda.Runtime) (file, digest string, size int64, err error) {
-	made := t.root + ".erofs"
-	defer os.Remove(made)
-	if _, err := run(ctx, "", "mkfs.erofs", "--quiet", "--all-root", "-x-1", "-T"+imageTime, "-U"+imageUUID, made, t.root); err != nil {
+func (s *Store) seal(t tree, r lambda.Runtime) (file, digest string, size int64, err error) {
+	root, err := nodeOf(t.root)
+	if err != nil {
 		return "", "", 0, err
 	}
-	f, err := os.Open(made)
+	made := t.root + ".erofs"
+	defer os.Remove(made)
+	f, err := os.OpenFile(made, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o444)
 	if err != nil {
 		return "", "", 0, err
 	}
 	defer f.Close()
+	if size, err = erofs.Write(f, root); err != nil {
+		return "", "", 0, err
+	}
+	if err = f.Truncate(size); err != nil { // what was not written reads as zeros
+		return "", "", 0, err
+	}
 	hash := sha256.New()
-	if size, err = io.Copy(hash, f); err != nil {
+	if _, err = io.Copy(hash, f); err != nil {
 		return "", "", 0, err
 	}
 	// The manifest will name the image for good, so it must survive a crash.
@@ -45,4 +50,40 @@ func (s *Store) seal(ctx context.Context, t tree, r lambda.Runtime) (file, diges
 	digest = hex.EncodeToString(hash.Sum(nil))
 	file = fmt.Sprintf("%s-%s.erofs", r, digest[:16])
 	return file, digest, size, os.Rename(made, filepath.Join(s.cfg.Dir, file))
+}
+
+// nodeOf describes a file of the host, and all below it. Only directories,
+// regular files and links get into an image, and no file keeps a bit that would
+// give a process rights.
+func nodeOf(path string) (*erofs.Node, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	n := &erofs.Node{Name: info.Name(), Mode: info.Mode().Perm() | info.Mode()&(fs.ModeDir|fs.ModeSymlink), Modified: imageTime}
+	switch {
+	case info.IsDir():
+		entries, err := os.ReadDir(path)
+		if err != nil {
+			return nil, err
+		}
+		for _, entry := range entries {
+			if t := entry.Type(); t != 0 && t != fs.ModeDir && t != fs.ModeSymlink {
+				continue
+			}
+			child, err := nodeOf(filepath.Join(path, entry.Name()))
+			if err != nil {
+				return nil, err
+			}
+			n.Children = append(n.Children, child)
+		}
+	case n.Mode&fs.ModeSymlink != 0:
+		if n.Target, err = os.Readlink(path); err != nil {
+			return nil, err
+		}
+	default:
+		n.Size = info.Size()
+		n.Open = func() (io.ReadCloser, error) { return os.Open(path) }
+	}
+	return n, nil
 }

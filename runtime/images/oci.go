@@ -19,9 +19,6 @@ import (
 
 // pull makes an image from an OCI image. The caller holds the lock.
 func (s *Store) pull(ctx context.Context, r lambda.Runtime, reference string, note func(string)) (Image, error) {
-	if err := need("mkfs.erofs"); err != nil {
-		return Image{}, fmt.Errorf("pull %s: %w", r, err)
-	}
 	ref, err := name.ParseReference(reference)
 	if err != nil {
 		return Image{}, lambda.Errorf(lambda.CodeInvalidParameter, "pull %s: %w", r, err)
@@ -50,7 +47,7 @@ func (s *Store) pull(ctx context.Context, r lambda.Runtime, reference string, no
 		return Image{}, err
 	}
 	b.version = fmt.Sprintf("%s:%s", r, digest.Hex[:12])
-	img, err := s.finish(ctx, b, reference, entrypoint, mergeEnv(Environment(r), config.Env))
+	img, err := s.finish(b, reference, entrypoint, mergeEnv(Environment(r), config.Env))
 	if err != nil {
 		return Image{}, fmt.Errorf("pull %s from %s: %w", r, reference, err)
 	}

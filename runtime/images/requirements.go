@@ -26,7 +26,6 @@ func (r Requirement) Missing() bool {
 // Requirements lists every program that Build and Pull may run.
 func Requirements() []Requirement {
 	return []Requirement{
-		{"mkfs.erofs", "erofs-utils", "writing images", false},
 		{"apt-get", "apt", "building images: fetches the userland and Python; not needed to pull images", true},
 		{"dpkg-deb", "dpkg", "building images: unpacks the userland; not needed to pull images", true},
 		{"npm", "npm", "building the nodejs images: fetches Node.js", true},

@@ -65,8 +65,15 @@ func accept(w http.ResponseWriter) {
 	io.WriteString(w, `{"status":"OK"}`+"\n") //nolint:errcheck // see writeEvent
 }
 
+// refuse answers a call that a working runtime does not make.
 func refuse(w http.ResponseWriter, status int, kind, message string) {
+	time.Sleep(refusalPause)
 	w.Header()["Content-Type"] = []string{"application/json"}
 	w.WriteHeader(status)
 	w.Write(ErrorPayload(kind, message)) //nolint:errcheck // see writeEvent
+}
+
+func notFound(w http.ResponseWriter, r *http.Request) {
+	time.Sleep(refusalPause)
+	http.NotFound(w, r)
 }

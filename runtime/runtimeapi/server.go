@@ -22,24 +22,36 @@ import (
 
 const prefix = "/2018-06-01/runtime/"
 
+// What a function can make this process spend is bounded: so many connections,
+// so much for the head of a request on each, and so much time for each call that
+// makes no sense, of which a function could send any number at little cost.
+const (
+	maxConnections = 32
+	maxHeaderBytes = 128 << 10
+	refusalPause   = 10 * time.Millisecond
+)
+
 // Server is the Runtime API of one environment. It is safe for concurrent use.
 type Server struct {
 	http        http.Server
 	maxResponse int64
 
-	mu sync.Mutex
-	s  session
+	mu    sync.Mutex
+	s     session
+	conns map[net.Conn]bool // open ones
 }
 
 // Serve starts to serve on l, which Close closes. maxResponse is the largest
 // response that is accepted, in bytes.
 func Serve(l net.Listener, maxResponse int64, logger *slog.Logger) *Server {
-	s := &Server{maxResponse: maxResponse}
+	s := &Server{maxResponse: maxResponse, conns: map[net.Conn]bool{}}
 	s.s.reset()
 	s.http.Handler = http.HandlerFunc(s.handle)
 	s.http.ErrorLog = slog.NewLogLogger(logger.Handler(), slog.LevelDebug)
 	s.http.ReadHeaderTimeout = 0 // the peer is frozen between invocations, for as long as it takes
-	go s.http.Serve(l)           //nolint:errcheck // always ErrServerClosed or the listener's end
+	s.http.MaxHeaderBytes = maxHeaderBytes
+	s.http.ConnState = s.track
+	go s.http.Serve(l) //nolint:errcheck // always ErrServerClosed or the listener's end
 	return s
 }
 
@@ -51,11 +63,38 @@ func (s *Server) Close() error {
 	return s.http.Close()
 }
 
-// Reset forgets the runtime's process: a new one is about to start.
+// Reset forgets the runtime's process, which is gone: a new one is about to
+// start. What the old one had sent is not heard any more.
 func (s *Server) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.s.reset()
+	for c := range s.conns { // a guest kernel that was killed did not say goodbye
+		c.Close()
+	}
+	clear(s.conns)
+}
+
+// track follows the connections, of which there may be only so many.
+func (s *Server) track(c net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		if tcp, ok := c.(*net.TCPConn); ok {
+			// A frozen guest kernel answers no probes, and is to be found alive.
+			tcp.SetKeepAlive(false) //nolint:errcheck // a connection that is gone shows so when it is read
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.conns) >= maxConnections {
+			c.Close()
+			return
+		}
+		s.conns[c] = true
+	case http.StateClosed, http.StateHijacked:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.conns, c)
+	}
 }
 
 // Idle returns a channel that is closed once the runtime waits for an event it
@@ -75,7 +114,8 @@ func (s *Server) InitError() <-chan Response {
 }
 
 // Deliver hands ev to the runtime and returns the channel on which its answer
-// arrives, once. The runtime must be idle. stream may be nil.
+// arrives, once. The runtime must be idle; one whose poll broke off gets ev when
+// it polls again. stream may be nil.
 func (s *Server) Deliver(ev *Event, stream io.Writer) (<-chan Response, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,10 +137,10 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 		case "error":
 			s.respond(w, r, id, true)
 		default:
-			http.NotFound(w, r)
+			notFound(w, r)
 		}
 	default:
-		http.NotFound(w, r)
+		notFound(w, r)
 	}
 }
 
@@ -116,8 +156,10 @@ func (s *Server) next(w http.ResponseWriter, r *http.Request) {
 	select {
 	case ev = <-events:
 	case <-r.Context().Done():
+	}
+	if r.Context().Err() != nil {
 		s.mu.Lock()
-		s.s.abandon(events)
+		s.s.abandon(events, ev)
 		s.mu.Unlock()
 		return
 	}
@@ -194,18 +236,22 @@ func (s *Server) finish(x *exchange, resp Response) {
 }
 
 func (s *Server) initFailed(w http.ResponseWriter, r *http.Request) {
-	body, err := readLimited(r, s.maxResponse)
+	s.mu.Lock()
+	report, err := s.s.beginInitError()
+	s.mu.Unlock()
 	if err != nil {
+		refuse(w, http.StatusForbidden, "InvalidStateTransition", err.Error())
+		return
+	}
+	resp := Response{Failed: true, ErrorType: r.Header.Get("Lambda-Runtime-Function-Error-Type")}
+	resp.Payload, err = readLimited(r, s.maxResponse)
+	resp.At = time.Now()
+	if err != nil { // its type says enough
+		resp.Payload = nil
+		report <- resp
 		refuse(w, http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "The error is too large.")
 		return
 	}
-	resp := Response{Payload: body, Failed: true, ErrorType: r.Header.Get("Lambda-Runtime-Function-Error-Type"), At: time.Now()}
-	s.mu.Lock()
-	stateErr := s.s.initFailed(resp)
-	s.mu.Unlock()
-	if stateErr != nil {
-		refuse(w, http.StatusForbidden, "InvalidStateTransition", stateErr.Error())
-		return
-	}
+	report <- resp
 	accept(w)
 }

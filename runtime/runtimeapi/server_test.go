@@ -2,11 +2,13 @@ package runtimeapi
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -153,13 +155,103 @@ func TestInitErrorAndReset(t *testing.T) {
 		t.Errorf("init error %+v", got)
 	}
 	s.Reset()
-	poll := next(t, base)
+	dial(t, base, pollRequest)
 	<-s.Idle()
 	s.Reset()
-	if resp := <-poll; resp.StatusCode != http.StatusGone {
-		t.Errorf("the old process's poll ended with %d", resp.StatusCode)
-	}
 	if _, err := s.Deliver(&Event{RequestID: "r"}, nil); err == nil {
-		t.Error("delivered to a runtime that does not poll")
+		t.Error("delivered to a runtime that has not been heard of")
+	}
+}
+
+// dial opens a connection and sends the beginning of a request.
+func dial(t *testing.T, base, request string) net.Conn {
+	t.Helper()
+	address, _, _ := strings.Cut(strings.TrimPrefix(base, "http://"), "/")
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if _, err := io.WriteString(c, request); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+const pollRequest = "GET " + prefix + "invocation/next HTTP/1.1\r\nHost: x\r\n\r\n"
+
+// awaitConnections returns once the server has so many.
+func awaitConnections(s *Server, n int) {
+	for open := -1; open != n; time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		open = len(s.conns)
+		s.mu.Unlock()
+	}
+}
+
+// A process that is gone may not have closed its connections: a guest kernel
+// that is killed says nothing. Reset closes them, so that they neither pile up
+// nor speak for the next process.
+func TestResetClosesTheConnections(t *testing.T) {
+	s, base := start(t, 100)
+	c := dial(t, base, pollRequest)
+	<-s.Idle()
+	s.Reset()
+	if _, err := io.ReadAll(c); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the old process's connection: %v", err)
+	}
+}
+
+// A function that opens connections without end finds them closed beyond a
+// number, and its environment works again after a reset.
+func TestConnectionsAreLimited(t *testing.T) {
+	s, base := start(t, 100)
+	for range maxConnections {
+		dial(t, base, "GET ")
+	}
+	awaitConnections(s, maxConnections)
+	if b, _ := io.ReadAll(dial(t, base, pollRequest)); len(b) != 0 {
+		t.Errorf("one connection too many was answered: %q", b)
+	}
+	s.Reset()
+	dial(t, base, pollRequest)
+	<-s.Idle()
+}
+
+// A runtime whose poll broke off while nothing happened gets the next event when
+// it polls again.
+func TestPollThatBreaksOff(t *testing.T) {
+	s, base := start(t, 100)
+	c := dial(t, base, pollRequest)
+	<-s.Idle()
+	c.Close()
+	awaitConnections(s, 0)
+	answer, err := s.Deliver(&Event{RequestID: "r"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	(<-next(t, base)).Body.Close()
+	if status, body := post(t, base+"invocation/r/response", strings.NewReader(`1`)); status != 202 {
+		t.Fatalf("%d %s", status, body)
+	}
+	if got := <-answer; string(got.Payload) != "1" {
+		t.Errorf("answer %+v", got)
+	}
+}
+
+// Only one report of a failed initialization is read.
+func TestSecondInitError(t *testing.T) {
+	_, base := start(t, 100)
+	post(t, base+"init/error", strings.NewReader("{}"))
+	if status, _ := post(t, base+"init/error", strings.NewReader("{}")); status != http.StatusForbidden {
+		t.Errorf("status %d", status)
+	}
+}
+
+// A head of megabytes is refused.
+func TestLargeHead(t *testing.T) {
+	_, base := start(t, 100)
+	if status, _ := post(t, base+"init/error", strings.NewReader("{}"), "X", strings.Repeat("x", 2*maxHeaderBytes)); status != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("status %d", status)
 	}
 }

@@ -43,10 +43,14 @@ type session struct {
 	parked chan *Event
 	// current is the invocation that has been delivered and not been answered.
 	current *exchange
+	// pending is current's event while it waits for the runtime to poll again.
+	pending *Event
 	// idle is closed on entering the phase of that name.
 	idle chan struct{}
 	// initError receives the runtime's report of a failed initialization.
 	initError chan Response
+	// failing is set while and after the runtime reports that.
+	failing bool
 }
 
 type phase uint8
@@ -94,7 +98,13 @@ func (s *session) reset() {
 func (s *session) poll() (chan *Event, error) {
 	switch s.phase {
 	case invoking, answering:
-		return nil, errNotResponding
+		if s.pending == nil {
+			return nil, errNotResponding
+		}
+		events := make(chan *Event, 1)
+		events <- s.pending
+		s.pending = nil
+		return events, nil
 	case idle:
 		if s.parked != nil {
 			return nil, errAlreadyPolls
@@ -107,21 +117,36 @@ func (s *session) poll() (chan *Event, error) {
 	return s.parked, nil
 }
 
-// abandon is the end of a poll's connection before its event came. The runtime
-// stays idle: a client may poll again after a broken connection.
-func (s *session) abandon(events chan *Event) {
+// abandon is the end of a poll's connection before its event was written to it;
+// ev is the event if it has been taken from events. The runtime stays as it is:
+// a client may poll again after a broken connection, and gets the event then.
+func (s *session) abandon(events chan *Event, ev *Event) {
 	if s.parked == events {
 		s.parked = nil
+		return
+	}
+	if ev == nil {
+		select {
+		case ev = <-events:
+		default:
+		}
+	}
+	if ev != nil && s.phase == invoking && s.current.event == ev {
+		s.pending = ev
 	}
 }
 
 func (s *session) deliver(ev *Event, stream io.Writer) (<-chan Response, error) {
-	if s.phase != idle || s.parked == nil {
+	if s.phase != idle {
 		return nil, errNotIdle
 	}
 	s.current = &exchange{event: ev, stream: stream, answer: make(chan Response, 1)}
 	s.phase = invoking
 	s.idle = make(chan struct{})
+	if s.parked == nil {
+		s.pending = ev
+		return s.current.answer, nil
+	}
 	s.parked <- ev
 	s.parked = nil
 	return s.current.answer, nil
@@ -140,7 +165,7 @@ func (s *session) begin(requestID, invocationID string) (*exchange, *protocolErr
 	if s.phase != invoking {
 		return nil, &protocolError{http.StatusForbidden, "InvalidStateTransition", "The invocation has been answered already"}
 	}
-	s.phase = answering
+	s.phase, s.pending = answering, nil
 	return x, nil
 }
 
@@ -154,14 +179,12 @@ func (s *session) finish(x *exchange, resp Response) {
 	x.answer <- resp
 }
 
-func (s *session) initFailed(resp Response) error {
-	if s.phase != booting {
-		return errNotBooting
+// beginInitError is the arrival of the head of a failed initialization's report;
+// the whole of it goes to the channel, which has room for it.
+func (s *session) beginInitError() (chan<- Response, error) {
+	if s.phase != booting || s.failing {
+		return nil, errNotBooting
 	}
-	select {
-	case s.initError <- resp:
-		return nil
-	default:
-		return errNotBooting
-	}
+	s.failing = true
+	return s.initError, nil
 }

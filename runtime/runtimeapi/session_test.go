@@ -14,10 +14,12 @@ func TestSessionProtocol(t *testing.T) {
 		s.reset()
 		var (
 			polling  chan *Event // the runtime's open poll
+			pending  bool        // current has not reached the runtime
 			answer   <-chan Response
 			current  *Event
 			open     *exchange
 			booted   bool
+			failed   bool
 			n        int
 			answered int
 		)
@@ -32,7 +34,7 @@ func TestSessionProtocol(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"poll": func(t *rapid.T) {
 				ch, err := s.poll()
-				allowed := current == nil && polling == nil
+				allowed := (current == nil || pending) && polling == nil
 				if (err == nil) != allowed {
 					t.Fatalf("poll: err %v, allowed %v", err, allowed)
 				}
@@ -40,25 +42,37 @@ func TestSessionProtocol(t *testing.T) {
 					polling, booted = ch, true
 				}
 			},
-			"abandon": func(*rapid.T) {
-				if polling != nil {
-					s.abandon(polling)
-					polling = nil
+			// The poll's connection breaks, before or after the event was taken.
+			"abandon": func(t *rapid.T) {
+				if polling == nil {
+					return
 				}
+				var ev *Event
+				if pending && rapid.Bool().Draw(t, "taken") {
+					ev = <-polling
+				}
+				s.abandon(polling, ev)
+				polling = nil
+			},
+			"take": func(t *rapid.T) {
+				if polling == nil || !pending {
+					return
+				}
+				if got := <-polling; got != current {
+					t.Fatalf("the poll got %v, want %v", got, current)
+				}
+				polling, pending = nil, false
 			},
 			"deliver": func(t *rapid.T) {
 				n++
 				ev := &Event{RequestID: string(rune('a' + n%26)), InvocationID: string(rune('A' + n%26))}
 				ch, err := s.deliver(ev, nil)
-				allowed := polling != nil && current == nil
+				allowed := booted && current == nil && isIdle()
 				if (err == nil) != allowed {
 					t.Fatalf("deliver: err %v, allowed %v", err, allowed)
 				}
 				if err == nil {
-					if got := <-polling; got != ev {
-						t.Fatalf("the poll got %v, want %v", got, ev)
-					}
-					polling, current, answer = nil, ev, ch
+					current, answer, pending = ev, ch, true
 				}
 			},
 			"begin": func(t *rapid.T) {
@@ -72,6 +86,9 @@ func TestSessionProtocol(t *testing.T) {
 					invocationID = current.InvocationID
 				}
 				x, err := s.begin(requestID, invocationID)
+				if pending {
+					return // nobody knows its ID yet
+				}
 				allowed := current != nil && open == nil && id == "right" && attempt != "wrong"
 				if (err == nil) != allowed {
 					t.Fatalf("begin: err %v, allowed %v", err, allowed)
@@ -92,18 +109,20 @@ func TestSessionProtocol(t *testing.T) {
 				open, current = nil, nil
 			},
 			"initError": func(t *rapid.T) {
-				if err := s.initFailed(Response{}); err == nil && booted {
-					t.Fatal("an initialization error after the initialization was taken")
+				_, err := s.beginInitError()
+				if allowed := !booted && !failed; (err == nil) != allowed {
+					t.Fatalf("an initialization error: %v, allowed %v", err, allowed)
 				}
+				failed = failed || err == nil
 			},
 			"reset": func(t *rapid.T) {
 				s.reset()
-				if polling != nil {
+				if polling != nil && !pending {
 					if ev, ok := <-polling; ok {
 						t.Fatalf("reset gave the poll %v", ev)
 					}
 				}
-				polling, current, open, booted = nil, nil, nil, false
+				polling, current, open, booted, failed, pending = nil, nil, nil, false, false, false
 			},
 			"": func(t *rapid.T) {
 				if polling != nil && !isIdle() {

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -25,7 +27,7 @@ func init() {
 }
 
 // apartPatience is how long a probe apart may take.
-const apartPatience = 20 * time.Second
+const apartPatience = 10 * time.Second
 
 func apart(arg string) (any, error) { return runApart(self(arg)) }
 
@@ -37,7 +39,7 @@ func as(arg string) (any, error) {
 // runApart runs this program as a command and takes over its last result.
 func runApart(cmd *exec.Cmd) (any, error) {
 	var out bytes.Buffer
-	cmd.Stdout = &out
+	cmd.Stdout, cmd.WaitDelay = &out, time.Second // children of its own may keep the pipe
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -92,10 +94,16 @@ func outcomeOf(detail string, err error) Outcome {
 	return Outcome{Errno: unix.ErrnoName(errno), Detail: err.Error()}
 }
 
-// tries makes attempts, each in a process of its own: name → outcome.
-func tries(names string) (any, error) {
+// tries makes attempts, or all there are, each in a process of its own:
+// name → outcome.
+func tries(arg string) (any, error) {
+	names := slices.Sorted(maps.Keys(attempts))
+	if arg != "" {
+		names = strings.Split(arg, ",")
+	}
 	result := map[string]any{}
-	for name := range strings.SplitSeq(names, ",") {
+	for _, name := range names {
+		println("DEBUG", name)
 		value, err := apart("try=" + name)
 		if err != nil {
 			value = Outcome{Errno: "lost: " + err.Error()}

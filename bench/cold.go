@@ -19,7 +19,10 @@ func cold(ctx context.Context, n int, subjects []*subject) error {
 			}
 			c, err := s.coldStart(ctx)
 			if err != nil {
-				return fmt.Errorf("%s, %s: cold start: %w", s.language, s.name, err)
+				if err := s.failed(ctx, fmt.Errorf("cold start: %w", err)); err != nil {
+					return err
+				}
+				continue
 			}
 			s.cold = append(s.cold, c)
 		}

@@ -23,7 +23,9 @@ type row struct {
 	Language  string `json:"language"`
 	Candidate string `json:"candidate"`
 	// MemoryMB is the function's memory; 0 where nothing limits it.
-	MemoryMB int         `json:"memory_mb"`
+	MemoryMB int `json:"memory_mb"`
+	// Failures are the errors of invocations that failed, which are in no figure.
+	Failures []string    `json:"failures,omitempty"`
 	Warm     *warmResult `json:"warm,omitempty"`
 	Cold     *coldResult `json:"cold,omitempty"`
 }
@@ -37,6 +39,14 @@ type warmResult struct {
 	Ratio float64 `json:"ratio_to_direct"`
 	// Signing is the mean time of the client's signature, not in the others.
 	Signing float64 `json:"signing_ms,omitempty"`
+}
+
+// rested is the median of Rested; 0 if there is none.
+func (w *warmResult) rested() float64 {
+	if w.Rested == nil {
+		return 0
+	}
+	return w.Rested.P50
 }
 
 // coldResult describes first invocations of new environments.
@@ -96,6 +106,9 @@ func (r *result) direct(language string) *row {
 
 func newRow(s *subject) row {
 	r := row{Language: s.language, Candidate: s.name, MemoryMB: s.memoryMB}
+	for _, err := range s.failures {
+		r.Failures = append(r.Failures, err.Error())
+	}
 	if len(s.warm) > 0 {
 		r.Warm = &warmResult{All: summarize(s.warm), Rested: summarize(s.rested), Signing: milliseconds(s.signing())}
 	}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 )
 
@@ -45,6 +47,25 @@ type subject struct {
 	// signing is what the client's signatures took, which is in none of the others.
 	signing func() time.Duration
 	cold    []coldStart
+	// failures are the errors that invocations ended with; they are in no times.
+	failures []error
+}
+
+// tolerated is how many invocations of a candidate may fail before the
+// measuring is given up: a rare failure is a result, a common one is none.
+const tolerated = 5
+
+// failed takes note of an error and returns it if the run cannot go on.
+func (s *subject) failed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	s.failures = append(s.failures, err)
+	if len(s.failures) > tolerated {
+		return fmt.Errorf("%s, %s: %w", s.language, s.name, errors.Join(s.failures...))
+	}
+	note("%s, %s: %v", s.language, s.name, err)
+	return nil
 }
 
 func (s *subject) samples(of int) int { return max(int(float64(of)*s.share), 1) }

@@ -23,8 +23,8 @@ func (r *result) print(out io.Writer) {
 			continue
 		}
 		a := row.Warm.All
-		fmt.Fprintf(w, "%s\t%s\t%d\t%.0f\t%.0f\t%.0f\t%s\t%.0f\t%s\t\n", row.Language, row.Candidate, a.N,
-			a.P50*1000, a.P90*1000, a.P99*1000, known("%.1f", row.Warm.Ratio), row.Warm.Rested.P50*1000, known("%.0f", row.Warm.Signing*1000))
+		fmt.Fprintf(w, "%s\t%s\t%d\t%.0f\t%.0f\t%.0f\t%s\t%s\t%s\t\n", row.Language, row.Candidate, a.N,
+			a.P50*1000, a.P90*1000, a.P99*1000, known("%.1f", row.Warm.Ratio), known("%.0f", row.Warm.rested()*1000), known("%.0f", row.Warm.Signing*1000))
 	}
 	w.Flush() //nolint:errcheck // a terminal
 
@@ -44,6 +44,11 @@ func (r *result) print(out io.Writer) {
 			c.Total.P50, c.Total.P99, median(c.Init), median(c.Handler), median(c.Platform), last(c.Platform), over, median(c.CPU), known("%.1f", c.PerCore))
 	}
 	w.Flush() //nolint:errcheck // a terminal
+	for _, row := range r.Rows {
+		for _, failure := range row.Failures {
+			fmt.Fprintf(out, "\nFailed: %s, %s: %s\n", row.Language, row.Candidate, failure)
+		}
+	}
 }
 
 func known(format string, value float64) string {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -24,7 +23,9 @@ func warm(ctx context.Context, n int, subjects []*subject) error {
 	for _, s := range subjects {
 		for range min(warmUp, s.samples(n)) {
 			if _, err := s.invoke(ctx); err != nil {
-				return fmt.Errorf("%s, %s: %w", s.language, s.name, err)
+				if err := s.failed(ctx, err); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -39,7 +40,7 @@ func warm(ctx context.Context, n int, subjects []*subject) error {
 			}
 			left = true
 			if err := s.invokeBatch(ctx, size); err != nil {
-				return fmt.Errorf("%s, %s: %w", s.language, s.name, err)
+				return err
 			}
 		}
 	}
@@ -53,7 +54,10 @@ func (s *subject) invokeBatch(ctx context.Context, size int) error {
 	for i := range size {
 		d, err := s.invoke(ctx)
 		if err != nil {
-			return err
+			if err := s.failed(ctx, err); err != nil {
+				return err
+			}
+			continue
 		}
 		s.warm = append(s.warm, d)
 		if i == 0 {

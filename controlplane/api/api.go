@@ -28,17 +28,23 @@ type Functions interface {
 	Get(ctx context.Context, key lambda.FunctionKey, qualifier string) (*lambda.Version, *lambda.Function, error)
 	// List returns a page of an account's functions, and the marker of the next page or "".
 	List(ctx context.Context, account string, allVersions bool, page controlplane.Page) ([]*lambda.Version, string, error)
+	// UpdateCode replaces $LATEST's code, and publishes it if that was asked for.
 	UpdateCode(ctx context.Context, c controlplane.CodeChange) (*lambda.Version, error)
+	// UpdateConfig replaces the parts of $LATEST's configuration that are given.
 	UpdateConfig(ctx context.Context, c controlplane.ConfigChange) (*lambda.Version, error)
 	// Delete removes one version, or the whole function when qualifier is "".
 	Delete(ctx context.Context, key lambda.FunctionKey, qualifier string) error
+	// Publish makes a version of $LATEST; it returns the last one if nothing has changed since.
 	Publish(ctx context.Context, p controlplane.Publication) (*lambda.Version, error)
 	// Versions returns a page of a function's versions, $LATEST first.
 	Versions(ctx context.Context, key lambda.FunctionKey, page controlplane.Page) ([]*lambda.Version, string, error)
+	// PutConcurrency reserves a part of the account's concurrency for the function.
 	PutConcurrency(ctx context.Context, key lambda.FunctionKey, reserved int) error
 	// GetConcurrency returns nil when none is reserved.
 	GetConcurrency(ctx context.Context, key lambda.FunctionKey) (*int, error)
+	// DeleteConcurrency gives the reserved part back. None reserved is no error.
 	DeleteConcurrency(ctx context.Context, key lambda.FunctionKey) error
+	// AccountUsage sums up what the account's functions take of its limits.
 	AccountUsage(ctx context.Context, account string) (controlplane.AccountUsage, error)
 }
 

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func start(t *testing.T, limit int64) (*Server, string) {
@@ -236,6 +238,27 @@ func TestPollThatBreaksOff(t *testing.T) {
 	}
 	if got := <-answer; string(got.Payload) != "1" {
 		t.Errorf("answer %+v", got)
+	}
+}
+
+// Between invocations a sandbox is frozen, its network stack with it if that is
+// its own, for longer than any probe of the connection would wait.
+func TestConnectionsAreNotProbed(t *testing.T) {
+	s, base := start(t, 100)
+	dial(t, base, pollRequest)
+	<-s.Idle()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		raw, err := c.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		probes := -1
+		raw.Control(func(fd uintptr) { probes, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_KEEPALIVE) })
+		if err != nil || probes != 0 {
+			t.Errorf("SO_KEEPALIVE is %d, %v", probes, err)
+		}
 	}
 }
 

@@ -11,9 +11,9 @@
 // There is no user namespace: the process has a user above 0 and no
 // capabilities either way, while the mapping would make the owners of image
 // files and of /tmp a matter of id-mapped mounts, need a network namespace that
-// belongs to it, and give the set-up more of the kernel to go wrong in. As the
-// kernel counts some things by user (inotify, pending signals), a worker gives
-// each slot a user of its own.
+// belongs to it, and give the set-up more of the kernel to go wrong in. The
+// kernel counts some things by user (inotify instances, pending signals): there,
+// sandboxes whose processes have the same user share one bound.
 //
 // It needs root, Linux 5.12 and cgroups.
 package container

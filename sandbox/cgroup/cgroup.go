@@ -90,6 +90,7 @@ type driver interface {
 // is safe for concurrent use.
 type Hierarchy struct {
 	driver driver
+	parent string
 }
 
 // Open finds out which version the machine has and makes the parent group, a
@@ -110,7 +111,7 @@ func Open(parent string) (*Hierarchy, error) {
 	if err := d.prepareParent(); err != nil {
 		return nil, fmt.Errorf("prepare cgroup %s: %w", parent, err)
 	}
-	return &Hierarchy{driver: d}, nil
+	return &Hierarchy{driver: d, parent: parent}, nil
 }
 
 // Version tells which interface is in use.
@@ -157,13 +158,19 @@ func (h *Hierarchy) Sweep(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Remove deletes the parent group itself; it must be empty. The elements above
-// the last one stay.
+// Remove deletes the parent group itself, which must be empty, and the elements
+// above it as far as nothing else lives in them.
 func (h *Hierarchy) Remove() error {
 	var errs []error
 	for _, dir := range h.driver.dirs("") {
 		if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
+			continue
+		}
+		for range strings.Count(h.parent, "/") {
+			if dir = filepath.Dir(dir); os.Remove(dir) != nil {
+				break
+			}
 		}
 	}
 	return errors.Join(errs...)

@@ -72,10 +72,13 @@ type environment struct {
 	lost bool
 	// lingers says that the runtime took its time to become idle the last time.
 	lingers bool
+	// began is when the last process started, or could not be.
+	began time.Time
 	// proc is nil when none runs: never started, or reset. Only the owner sets
 	// it, under mu, since kill reads it from outside.
-	proc *process
-	mu   sync.Mutex
+	proc   *process
+	killed bool // no process may run any more; guarded by mu
+	mu     sync.Mutex
 }
 
 func (w *Worker) newEnvironment(ctx context.Context, v *lambda.Version, log *slog.Logger) (_ *environment, err error) {
@@ -145,13 +148,14 @@ func (e *environment) boot(ctx context.Context, limit time.Duration) (*fault, er
 	e.api.Reset()
 	e.journal.initStart(e.v, e.files.RuntimeVersion, e.files.RuntimeARN)
 	idle, failed := e.api.Idle(), e.api.InitError()
-	if f := e.launch(ctx); f.err != nil || f.fault != nil {
-		if f.fault != nil {
-			e.journal.initReport(time.Since(begun), f.fault)
+	l := e.launch(ctx)
+	e.began = time.Now()
+	if l.err != nil || l.fault != nil {
+		if l.fault != nil {
+			e.journal.initReport(time.Since(begun), l.fault)
 		}
-		return f.fault, f.err
+		return l.fault, l.err
 	}
-	started := time.Now()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	var f *fault
@@ -171,7 +175,7 @@ func (e *environment) boot(ctx context.Context, limit time.Duration) (*fault, er
 	case <-ctx.Done():
 		return nil, errors.Join(ctx.Err(), e.reset())
 	}
-	e.proc.initTime = time.Since(started)
+	e.proc.initTime = time.Since(e.began)
 	if f == nil {
 		if err := e.proc.box.LimitCPU(lambda.CPUMillis(e.v.Config.MemoryMB)); err != nil {
 			return nil, errors.Join(fmt.Errorf("limit the CPU: %w", err), e.reset())
@@ -179,7 +183,7 @@ func (e *environment) boot(ctx context.Context, limit time.Duration) (*fault, er
 	}
 	e.out.sync()
 	e.journal.initReport(e.proc.initTime, f)
-	e.log.Debug("environment initialized", "sandbox", started.Sub(begun), "init", e.proc.initTime, "fault", f != nil)
+	e.log.Debug("environment initialized", "sandbox", e.began.Sub(begun), "init", e.proc.initTime, "fault", f != nil)
 	if f != nil {
 		return f, e.reset()
 	}
@@ -257,13 +261,20 @@ func (e *environment) reset() error {
 	return err
 }
 
-// release ends the environment and gives back all that it took.
+// release ends the environment and gives back all that it took, once.
 func (e *environment) release() {
+	if e.lost {
+		return
+	}
+	e.lost = true
 	if err := e.reset(); err != nil {
 		e.log.Error("a sandbox could not be removed", "err", err)
 	}
-	if e.api != nil {
+	switch {
+	case e.api != nil:
 		e.api.Close() //nolint:errcheck // a listener
+	case e.net.Listener != nil:
+		e.net.Listener.Close()
 	}
 	if e.out != nil {
 		e.out.close()
@@ -282,8 +293,12 @@ func (w *Worker) sandboxID() string {
 
 func (e *environment) setProcess(p *process) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.proc = p
+	killed := e.killed
+	e.mu.Unlock()
+	if killed {
+		e.kill()
+	}
 }
 
 // rest has the process frozen soon, if one runs.
@@ -293,10 +308,11 @@ func (e *environment) rest() {
 	}
 }
 
-// kill ends the process of an environment that is busy; whoever runs the
-// invocation sees it exit.
+// kill ends the process of an environment that is busy, also one that is about
+// to start; whoever runs the invocation sees it exit.
 func (e *environment) kill() {
 	e.mu.Lock()
+	e.killed = true
 	p := e.proc
 	e.mu.Unlock()
 	if p != nil {

@@ -55,6 +55,8 @@ func (p *proc) post(path, body string) {
 type fakeBackend struct {
 	program   program
 	createErr error
+	creating  func()                          // called by Create
+	freeze    func(ctx context.Context) error // called by Freeze
 
 	mu      sync.Mutex
 	created int
@@ -66,6 +68,9 @@ func (b *fakeBackend) Sweep(context.Context) error { return nil }
 func (b *fakeBackend) Close() error                { return nil }
 
 func (b *fakeBackend) Create(_ context.Context, spec sandbox.Spec) (sandbox.Sandbox, error) {
+	if b.creating != nil {
+		b.creating()
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.createErr != nil {
@@ -118,9 +123,14 @@ func (s *fakeSandbox) Start(context.Context) error {
 	return nil
 }
 
-func (s *fakeSandbox) Freeze(context.Context) error { return nil }
-func (s *fakeSandbox) Thaw(context.Context) error   { return nil }
-func (s *fakeSandbox) LimitCPU(int) error           { return nil }
+func (s *fakeSandbox) Freeze(ctx context.Context) error {
+	if s.b.freeze != nil {
+		return s.b.freeze(ctx)
+	}
+	return nil
+}
+func (s *fakeSandbox) Thaw(context.Context) error { return nil }
+func (s *fakeSandbox) LimitCPU(int) error         { return nil }
 func (s *fakeSandbox) Kill(context.Context) error {
 	s.kill.Do(func() { close(s.killed) })
 	return nil
@@ -158,6 +168,9 @@ type bench struct {
 	lines    []string
 	acquired int
 	released int
+
+	scratchErr error
+	listeners  []net.Listener
 }
 
 func newBench(t *testing.T, p program) *bench {
@@ -210,10 +223,14 @@ func (b *bench) Endpoint(context.Context) (Endpoint, error) {
 	if err != nil {
 		return Endpoint{}, err
 	}
+	b.listeners = append(b.listeners, l)
 	return Endpoint{Listener: l, Address: l.Addr().String(), Release: b.take()}, nil
 }
 
 func (b *bench) Scratch(context.Context, int) (Scratch, error) {
+	if b.scratchErr != nil {
+		return Scratch{}, b.scratchErr
+	}
 	return Scratch{Path: b.t.TempDir(), Release: b.take()}, nil
 }
 

@@ -22,9 +22,11 @@ type run struct {
 	inv *invoke.Invocation
 	// answer takes the one outcome for the caller; it is buffered.
 	answer chan outcome
-	// idle gives the slot back; early is set when that was at the answer.
-	idle  func()
-	early bool
+	// idle gives the slot back; early is set when that was at the answer. retake
+	// undoes that unless the slot has been used since.
+	idle   func()
+	retake func() bool
+	early  bool
 
 	started time.Time
 	thaw    time.Duration
@@ -59,6 +61,8 @@ func (r *run) do(ctx context.Context) error {
 
 	if e.proc == nil { // its initialization failed, or it was reset
 		f, err := e.boot(ctx, limit)
+		r.started = e.began // what the platform took is not the function's
+		deadline = r.started.Add(limit)
 		if err != nil {
 			r.answer <- outcome{err: err}
 			return err
@@ -124,19 +128,13 @@ func (r *run) complete(resp runtimeapi.Response, idle <-chan struct{}, timer *ti
 		}
 		r.answer <- outcome{result: res}
 	}
-	var f *fault
-	select {
-	case <-idle:
-		e.lingers = time.Since(resp.At) > lingering
-	case <-e.proc.exited:
-		f = e.proc.fault()
-	case <-timer.C:
-		f = timedOut(limit)
+	f, late := r.awaitIdle(idle, timer, limit)
+	e.lingers = late || time.Since(resp.At) > lingering
+	if f != nil && f.status == statusTimeout {
 		rep.duration = limit
 	}
 	if f != nil {
 		rep.status, rep.errorType = f.status, f.kind
-		e.lingers = true
 	}
 	err := r.settle(rep, f != nil)
 	if r.inv.Tail {
@@ -144,6 +142,33 @@ func (r *run) complete(resp runtimeapi.Response, idle <-chan struct{}, timer *ti
 		r.answer <- outcome{result: res}
 	}
 	return err
+}
+
+// awaitIdle returns when the runtime, which has answered, is idle, or with the
+// fault by which it ended instead. A slot that was given back early is taken
+// back after a while, rather than have others wait behind a runtime that works on.
+func (r *run) awaitIdle(idle <-chan struct{}, timer *time.Timer, limit time.Duration) (f *fault, late bool) {
+	var suspect <-chan time.Time
+	if r.early {
+		t := time.NewTimer(lingering)
+		defer t.Stop()
+		suspect = t.C
+	}
+	for {
+		select {
+		case <-idle:
+			return nil, late
+		case <-r.e.proc.exited:
+			return r.e.proc.fault(), true
+		case <-timer.C:
+			return timedOut(limit), true
+		case <-suspect:
+			late = true
+			if r.retake() {
+				r.early = false
+			}
+		}
+	}
 }
 
 // fail ends an invocation without an answer of the function's; the environment

@@ -115,7 +115,7 @@ func (j *journal) report(r report) {
 	}
 	j.platform("END RequestId: "+r.requestID, "runtimeDone", "DEBUG", status)
 
-	billed := int64(math.Ceil(millis(r.duration + r.init)))
+	billed := max(int64(math.Ceil(millis(r.duration+r.init))), 1)
 	metrics := map[string]any{"durationMs": millis(r.duration), "billedDurationMs": billed,
 		"memorySizeMB": r.memoryMB, "maxMemoryUsedMB": r.maxMemoryMB}
 	var b strings.Builder

@@ -18,7 +18,10 @@ const (
 	// outputRate bounds what one environment can make the worker read, in bytes
 	// per second; beyond it the function blocks in its own writes.
 	outputRate = 16 << 20
-	readChunk  = 64 << 10 // a pipe's size
+	// lineCost is what a line counts for beside its length: a function writes
+	// thousands of short ones in one go, and each becomes an event of its own.
+	lineCost  = 128
+	readChunk = 64 << 10 // a pipe's size
 )
 
 // output reads what an environment's processes print and passes it on line by
@@ -34,7 +37,8 @@ type output struct {
 	buf     []byte
 	partial []byte
 	window  time.Time // start of the current second
-	read    int       // bytes read in it
+	read    int       // bytes read in it, with the lines' cost
+	lines   int       // not counted in read yet
 	closed  bool
 }
 
@@ -98,7 +102,9 @@ func (o *output) throttle(n int) time.Duration {
 	if now.Sub(o.window) >= time.Second {
 		o.window, o.read = now, 0
 	}
-	if o.read += n; o.read < outputRate {
+	o.read += n + o.lines*lineCost
+	o.lines = 0
+	if o.read < outputRate {
 		return 0
 	}
 	return o.window.Add(time.Second).Sub(now)
@@ -121,6 +127,7 @@ func (o *output) split(b []byte, at time.Time) {
 }
 
 func (o *output) line(b []byte, at time.Time) {
+	o.lines++
 	if len(o.partial) > 0 {
 		b = append(o.partial, b...)
 		o.partial = o.partial[:0]

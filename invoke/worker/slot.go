@@ -53,6 +53,18 @@ func (l *lock) finish() bool {
 	return true
 }
 
+// retake makes the slot busy again if it is still idle at the sequence, and
+// reports whether it did. The sequence is used up, so that a reservation of it
+// that is on its way is refused.
+func (l *lock) retake(sequence uint64) bool {
+	if l.state != invoke.SlotIdle || l.sequence != sequence {
+		return false
+	}
+	l.sequence++
+	l.state = invoke.SlotBusy
+	return true
+}
+
 // end ends a slot that is idle at the sequence, or that has not started yet.
 func (l *lock) end(epoch invoke.Epoch, sequence uint64) error {
 	switch {

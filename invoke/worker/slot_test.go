@@ -43,6 +43,17 @@ func TestLockRunsEachSequenceOnce(t *testing.T) {
 				}
 				ran[r.Sequence], last, highest = true, r.Sequence, r.Epoch
 			},
+			// The worker takes the slot back from under a reservation on its way.
+			"retake": func(t *rapid.T) {
+				sequence := uint64(rapid.IntRange(max(0, int(last)), int(last)+2).Draw(t, "sequence"))
+				was := l.state
+				if l.retake(sequence) {
+					if was != invoke.SlotIdle || sequence != last+1 {
+						t.Fatalf("retook sequence %d, after %d, of a slot that is %v", sequence, last, was)
+					}
+					last = sequence
+				}
+			},
 			"end": func(t *rapid.T) {
 				epoch := invoke.Epoch(rapid.IntRange(0, int(highest)).Draw(t, "epoch"))
 				was := l.state

@@ -72,7 +72,7 @@ type Worker struct {
 	mu       sync.Mutex
 	slots    map[invoke.SlotID]*slot
 	draining bool
-	busy     sync.WaitGroup // environments that are starting, busy or ending
+	busy     activity // environments that are starting, busy or ending
 }
 
 // slot is a lock with what it guards. mu is held only for moments; the
@@ -156,13 +156,13 @@ func (w *Worker) StartSlot(_ context.Context, id invoke.SlotID, v *lambda.Versio
 	s.v = v
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
-	w.busy.Add(1)
+	w.busy.begin()
 	go w.start(ctx, s)
 	return nil
 }
 
 func (w *Worker) start(ctx context.Context, s *slot) {
-	defer w.busy.Done()
+	defer w.busy.end()
 	log := w.cfg.Logger.With("slot", s.id, "function", s.v.Key.String())
 	env, err := w.newEnvironment(ctx, s.v, log)
 	if err == nil {
@@ -205,12 +205,13 @@ func (w *Worker) Invoke(ctx context.Context, r invoke.Reservation, inv *invoke.I
 		return invoke.Result{}, err
 	}
 	env := s.env
-	w.busy.Add(1)
+	w.busy.begin()
 	s.mu.Unlock()
 
-	run := &run{e: env, inv: inv, answer: make(chan outcome, 1), idle: func() { w.idle(s) }}
+	run := &run{e: env, inv: inv, answer: make(chan outcome, 1), idle: func() { w.idle(s) },
+		retake: func() bool { return w.retake(s, r.Sequence+1) }}
 	go func() {
-		defer w.busy.Done()
+		defer w.busy.end()
 		// The invocation goes on when its caller leaves, as on AWS.
 		w.perform(context.WithoutCancel(ctx), s, run)
 	}()
@@ -236,7 +237,6 @@ func (w *Worker) perform(ctx context.Context, s *slot, r *run) {
 	}
 	if err := r.do(ctx); err != nil {
 		r.e.release()
-		r.e.lost = true
 		r.e.leave()
 		w.drop(s, invoke.EndFailed, err)
 		return
@@ -257,6 +257,18 @@ func (w *Worker) idle(s *slot) {
 	}
 }
 
+// retake makes a slot busy again that was idle from its answer on, unless
+// somebody has made use of that.
+func (w *Worker) retake(s *slot, sequence uint64) bool {
+	s.mu.Lock()
+	retaken := s.lock.retake(sequence)
+	s.mu.Unlock()
+	if retaken {
+		w.report(s, "", nil)
+	}
+	return retaken
+}
+
 // EndSlot ends a slot that is idle at the sequence or has not started, and
 // refuses with invoke.ErrStaleReservation otherwise. Its room is free when the
 // manager gets the report of its end.
@@ -270,9 +282,9 @@ func (w *Worker) EndSlot(_ context.Context, id invoke.SlotID, epoch invoke.Epoch
 	if err := s.lock.end(epoch, sequence); err != nil {
 		return err
 	}
-	w.busy.Add(1)
+	w.busy.begin()
 	go func() {
-		defer w.busy.Done()
+		defer w.busy.end()
 		w.retire(s, reason)
 	}()
 	return nil
@@ -351,7 +363,9 @@ func (w *Worker) Status() invoke.WorkerStatus {
 	defer w.mu.Unlock()
 	used := invoke.Resources{Slots: len(w.slots), MemoryMB: w.memory.usedMB() + w.unsettled()}
 	for _, s := range w.slots {
+		s.mu.Lock()
 		used.StorageMB += s.v.Config.EphemeralStorageMB
+		s.mu.Unlock()
 	}
 	return invoke.WorkerStatus{ID: w.cfg.ID, Zone: w.cfg.Zone, Started: w.began, Draining: w.draining,
 		Capacity: w.cfg.Capacity, Used: used, Slots: len(w.slots)}
@@ -363,13 +377,8 @@ func (w *Worker) Drain(ctx context.Context) error {
 	w.mu.Lock()
 	w.draining = true
 	w.mu.Unlock()
-	done := make(chan struct{})
-	go func() {
-		w.busy.Wait()
-		close(done)
-	}()
 	select {
-	case <-done:
+	case <-w.busy.none():
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -404,7 +413,7 @@ func (w *Worker) Close() {
 		}
 	}
 	ending.Wait()
-	w.busy.Wait()
+	<-w.busy.none()
 	for _, s := range all { // those that were busy
 		s.mu.Lock()
 		env := s.env

@@ -117,8 +117,11 @@ func TestFailuresResetTheEnvironment(t *testing.T) {
 			}
 			next := uint64(2)
 			if test.lingers {
-				// The slot was idle with the answer, but its runtime is not: what is sent
-				// there has not begun and may go elsewhere.
+				// The slot was idle with the answer, but its runtime is not: the worker takes
+				// it back, and what is sent there has not begun and may go elsewhere.
+				if s := (<-b.reports).Slot; s.State != invoke.SlotBusy || s.Sequence != 3 {
+					t.Errorf("while it works on: %+v", s)
+				}
 				if _, err := b.invoke(2, "2", false); !errors.Is(err, invoke.ErrStaleReservation) {
 					t.Errorf("an invocation behind one that does not end: %v", err)
 				}

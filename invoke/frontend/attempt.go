@@ -44,8 +44,7 @@ func (a *attempt) answered(err error) step {
 	switch {
 	case err == nil:
 		return succeed
-	case errors.Is(err, invoke.ErrStaleReservation), errors.Is(err, invoke.ErrUnknownSlot):
-		// The code has not begun: another slot will do.
+	case notBegun(err): // another slot will do
 		if a.refusals++; a.refusals <= maxRefusals {
 			return reserve
 		}
@@ -54,6 +53,11 @@ func (a *attempt) answered(err error) step {
 		a.err = lambda.Errorf(lambda.CodeInternal, "The execution environment was lost: %w", err)
 	}
 	return fail
+}
+
+// notBegun reports whether a worker's error means that no code has begun to run.
+func notBegun(err error) bool {
+	return errors.Is(err, invoke.ErrStaleReservation) || errors.Is(err, invoke.ErrUnknownSlot)
 }
 
 func reserveError(err error) error {

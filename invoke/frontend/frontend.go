@@ -36,7 +36,7 @@ type Counter interface {
 // Manager reserves slots.
 type Manager interface {
 	Reserve(ctx context.Context, v *lambda.Version) (invoke.Reservation, error)
-	// Return gives back a reservation that was not used.
+	// Return gives back a reservation that was not used, or was refused.
 	Return(ctx context.Context, r invoke.Reservation)
 }
 
@@ -61,6 +61,9 @@ type Service struct {
 
 	mu    sync.Mutex
 	units map[uint64]invoke.Unit // held by invokes in flight
+	// listings counts the calls of Rebuild, and epoch is that of the last.
+	listings uint64
+	epoch    invoke.Epoch
 
 	invokes, throttles, errors atomic.Uint64
 }
@@ -114,7 +117,14 @@ func (s *Service) renew() {
 	for _, u := range s.units {
 		units = append(units, u)
 	}
+	s.listings++
+	s.epoch = epoch
 	s.mu.Unlock()
+	s.list(epoch, units)
+}
+
+// list tells the counting service of units in flight.
+func (s *Service) list(epoch invoke.Epoch, units []invoke.Unit) {
 	if err := s.cfg.Counter.Rebuild(epoch, s.cfg.ID, units); err != nil {
 		s.cfg.Logger.Warn("the counting service did not take the units in flight", "err", err)
 	}
@@ -138,12 +148,15 @@ func (s *Service) Invoke(ctx context.Context, req Request) (Response, error) {
 		req.Invocation.FunctionARN += ":" + req.Qualifier
 	}
 	s.invokes.Add(1)
+	s.mu.Lock()
+	listings := s.listings
+	s.mu.Unlock()
 	unit, err := s.cfg.Counter.Acquire(ctx, s.cfg.ID, v.Key.FunctionKey)
 	if err != nil {
 		s.throttles.Add(1)
 		return resp, err
 	}
-	s.hold(unit)
+	s.hold(unit, listings)
 	defer s.release(unit)
 	resp.Result, err = s.run(ctx, v, req.Invocation)
 	if err != nil {
@@ -170,6 +183,9 @@ func (s *Service) run(ctx context.Context, v *lambda.Version, inv *invoke.Invoca
 				return result, fmt.Errorf("the caller left: %w", ctx.Err())
 			}
 			result, err = s.cfg.Workers.Invoke(ctx, r, inv)
+			if notBegun(err) {
+				s.cfg.Manager.Return(context.WithoutCancel(ctx), r)
+			}
 			next = a.answered(err)
 		case succeed:
 			return result, nil
@@ -179,10 +195,16 @@ func (s *Service) run(ctx context.Context, v *lambda.Version, inv *invoke.Invoca
 	}
 }
 
-func (s *Service) hold(u invoke.Unit) {
+// hold notes a unit. If the units were listed while it was on its way, it was
+// missing there, and is added.
+func (s *Service) hold(u invoke.Unit, listings uint64) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.units[u.ID] = u
+	missed, epoch := s.listings != listings, s.epoch
+	s.mu.Unlock()
+	if missed {
+		s.list(epoch, []invoke.Unit{u})
+	}
 }
 
 func (s *Service) release(u invoke.Unit) {

@@ -24,6 +24,7 @@ type world struct {
 	known    bool
 	rebuilt  []invoke.Unit
 	onInvoke func()
+	granted  func() // called when a unit is on its way
 }
 
 func (w *world) Resolve(context.Context, string, string, string) (*lambda.Version, *lambda.Function, error) {
@@ -36,6 +37,9 @@ func (w *world) Acquire(_ context.Context, _ invoke.FrontEndID, fn lambda.Functi
 	}
 	w.next++
 	w.held[w.next] = true
+	if w.granted != nil {
+		w.granted()
+	}
 	return invoke.Unit{ID: w.next, Function: fn}, nil
 }
 
@@ -84,15 +88,16 @@ func TestInvokeRetriesOnlyWhatHasNotBegun(t *testing.T) {
 		set      func(*world)
 		code     lambda.Code // "" for success
 		reserved int
+		returned int
 	}{
-		{"at once", func(*world) {}, "", 1},
-		{"stale twice", func(w *world) { w.answers = []error{stale, invoke.ErrUnknownSlot} }, "", 3},
-		{"always stale", func(w *world) { w.answers = []error{stale, stale, stale, stale, stale, stale, stale} }, lambda.CodeUnavailable, maxRefusals + 1},
-		{"lost after it began", func(w *world) { w.answers = []error{errors.New("sandbox gone")} }, lambda.CodeInternal, 1},
-		{"throttled", func(w *world) { w.acquire = lambda.Throttled(lambda.ReasonConcurrentInvocations) }, lambda.CodeTooManyRequests, 0},
-		{"unknown", func(w *world) { w.resolve = lambda.Errorf(lambda.CodeNotFound, "no") }, lambda.CodeNotFound, 0},
-		{"no room", func(w *world) { w.reserve = []error{invoke.ErrNoRoom} }, lambda.CodeUnavailable, 1},
-		{"coded refusal", func(w *world) { w.reserve = []error{lambda.Errorf(lambda.CodeConflict, "x")} }, lambda.CodeConflict, 1},
+		{"at once", func(*world) {}, "", 1, 0},
+		{"stale twice", func(w *world) { w.answers = []error{stale, invoke.ErrUnknownSlot} }, "", 3, 2},
+		{"always stale", func(w *world) { w.answers = []error{stale, stale, stale, stale, stale, stale, stale} }, lambda.CodeUnavailable, maxRefusals + 1, maxRefusals + 1},
+		{"lost after it began", func(w *world) { w.answers = []error{errors.New("sandbox gone")} }, lambda.CodeInternal, 1, 0},
+		{"throttled", func(w *world) { w.acquire = lambda.Throttled(lambda.ReasonConcurrentInvocations) }, lambda.CodeTooManyRequests, 0, 0},
+		{"unknown", func(w *world) { w.resolve = lambda.Errorf(lambda.CodeNotFound, "no") }, lambda.CodeNotFound, 0, 0},
+		{"no room", func(w *world) { w.reserve = []error{invoke.ErrNoRoom} }, lambda.CodeUnavailable, 1, 0},
+		{"coded refusal", func(w *world) { w.reserve = []error{lambda.Errorf(lambda.CodeConflict, "x")} }, lambda.CodeConflict, 1, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w, s := newWorld()
@@ -107,10 +112,33 @@ func TestInvokeRetriesOnlyWhatHasNotBegun(t *testing.T) {
 			if w.reserved != test.reserved {
 				t.Errorf("%d reservations, want %d", w.reserved, test.reserved)
 			}
+			if w.returned != test.returned {
+				t.Errorf("%d reservations returned, want %d", w.returned, test.returned)
+			}
 			if len(w.held) != 0 || s.Stats().InFlight != 0 {
 				t.Errorf("units left: %v", w.held)
 			}
 		})
+	}
+}
+
+// A unit that was granted, but not here yet, when the units in flight were
+// listed is listed as soon as it is here.
+func TestUnitOnItsWayDuringAListing(t *testing.T) {
+	w, s := newWorld()
+	w.granted = func() {
+		s.renew()
+		if len(w.rebuilt) != 0 {
+			t.Errorf("listed with %v", w.rebuilt)
+		}
+	}
+	w.onInvoke = func() {
+		if len(w.rebuilt) != 1 || w.rebuilt[0].ID != 1 {
+			t.Errorf("in flight, but rebuilt with %v", w.rebuilt)
+		}
+	}
+	if _, err := s.Invoke(context.Background(), Request{Name: "f", Invocation: &invoke.Invocation{}}); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -130,7 +158,7 @@ func TestCallerThatLeavesGivesTheSlotBack(t *testing.T) {
 	if _, err := s.Invoke(ctx, Request{Name: "f", Invocation: &invoke.Invocation{}}); err == nil {
 		t.Error("no error")
 	}
-	if w.returned != 1 || len(w.held) != 0 {
+	if w.returned != 2 || len(w.held) != 0 {
 		t.Errorf("%d reservations returned, units %v", w.returned, w.held)
 	}
 }

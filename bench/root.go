@@ -50,15 +50,32 @@ func unpackRoot(ctx context.Context, o options, runtime, dir string, ends *clean
 	if err := json.Unmarshal(b, &image); err != nil {
 		return nil, fmt.Errorf("%s: %w", manifest, err)
 	}
-	extract := exec.CommandContext(ctx, "fsck.erofs", "--extract="+dir, filepath.Join(o.runtimes, image.File))
-	if out, err := extract.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("unpack the runtime %s: %w: %s", runtime, err, out)
+	if err := unpack(ctx, filepath.Join(o.runtimes, image.File), dir); err != nil {
+		return nil, fmt.Errorf("unpack the runtime %s: %w", runtime, err)
 	}
 	r := &root{dir: dir, entrypoint: image.Entrypoint, env: image.Env}
 	if len(r.entrypoint) == 0 {
 		r.entrypoint = []string{"/var/task/bootstrap"}
 	}
 	return r, r.furnish(ends)
+}
+
+// unpack copies what is in an image to a new directory.
+func unpack(ctx context.Context, image, dir string) error {
+	mounted := dir + "-image"
+	for _, d := range []string{dir, mounted} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			return err
+		}
+	}
+	if out, err := exec.CommandContext(ctx, "mount", "-t", "erofs", "-o", "loop,ro", image, mounted).CombinedOutput(); err != nil {
+		return fmt.Errorf("mount: %w: %s", err, out)
+	}
+	out, err := exec.CommandContext(ctx, "cp", "-a", mounted+"/.", dir).CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("copy: %w: %s", err, out)
+	}
+	return errors.Join(err, unix.Unmount(mounted, 0))
 }
 
 // furnish gives the root what an image lacks: /proc and a few devices. They are

@@ -52,6 +52,9 @@ func parseOptions() (options, error) {
 		}
 		*path = abs
 	}
+	if filepath.Base(o.runtimes) != "runtimes" {
+		return o, fmt.Errorf("%s: kiln keeps images in a folder named runtimes", o.runtimes)
+	}
 	return o, nil
 }
 

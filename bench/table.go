@@ -26,7 +26,7 @@ func (r *result) print(out io.Writer) {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%.0f\t%.0f\t%.0f\t%s\t%s\t%s\t\n", row.Language, row.Candidate, a.N,
 			a.P50*1000, a.P90*1000, a.P99*1000, known("%.1f", row.Warm.Ratio), known("%.0f", row.Warm.rested()*1000), known("%.0f", row.Warm.Signing*1000))
 	}
-	w.Flush() //nolint:errcheck // a terminal
+	w.Flush()
 
 	fmt.Fprintln(out, "\nCold starts, milliseconds (platform: total without the function's init; over direct: medians;\nCPU and starts per core: Kiln with its sandboxes, init and the old environment's end included)")
 	w = tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -43,7 +43,7 @@ func (r *result) print(out io.Writer) {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%.1f\t%.1f\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", row.Language, row.Candidate, c.Total.N,
 			c.Total.P50, c.Total.P99, median(c.Init), median(c.Handler), median(c.Platform), last(c.Platform), over, median(c.CPU), known("%.1f", c.PerCore))
 	}
-	w.Flush() //nolint:errcheck // a terminal
+	w.Flush()
 	for _, row := range r.Rows {
 		for _, failure := range row.Failures {
 			fmt.Fprintf(out, "\nFailed: %s, %s: %s\n", row.Language, row.Candidate, failure)

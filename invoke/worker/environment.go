@@ -308,6 +308,12 @@ func (e *environment) rest() {
 	}
 }
 
+func (e *environment) wasKilled() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.killed
+}
+
 // kill ends the process of an environment that is busy, also one that is about
 // to start; whoever runs the invocation sees it exit.
 func (e *environment) kill() {

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -36,6 +37,9 @@ type run struct {
 // lingering is how long after its answer a runtime may take to become idle
 // without being suspected of working on.
 const lingering = 20 * time.Millisecond
+
+// errCutOff is the answer to an invocation that the worker's end has ended.
+var errCutOff = errors.New("the worker was closed during the invocation")
 
 type outcome struct {
 	result invoke.Result
@@ -181,6 +185,10 @@ func (r *run) fail(f *fault, limit time.Duration) error {
 		rep.duration = limit
 	}
 	err := r.settle(rep, true)
+	if e.wasKilled() { // not the function's fault
+		r.answer <- outcome{err: errCutOff}
+		return err
+	}
 	res := f.result(r.inv.RequestID)
 	res.Timing = invoke.Timing{Thaw: r.thaw, Duration: rep.duration, Init: r.init}
 	res.LogTail = e.journal.endTail()

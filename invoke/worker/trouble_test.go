@@ -86,10 +86,10 @@ func TestCloseWhileAnInvocationStartsItsProcess(t *testing.T) {
 		close(creating)
 		<-created
 	}
-	answer := make(chan invoke.Result, 1)
+	answer := make(chan error, 1)
 	go func() {
-		res, _ := b.invoke(1, "1", false)
-		answer <- res
+		_, err := b.invoke(1, "1", false)
+		answer <- err
 	}()
 	<-creating
 	closed := make(chan struct{})
@@ -97,20 +97,14 @@ func TestCloseWhileAnInvocationStartsItsProcess(t *testing.T) {
 		b.w.Close()
 		close(closed)
 	}()
-	for b.w.find("s1").env.isKilled() == false {
+	for !b.w.find("s1").env.wasKilled() {
 		time.Sleep(time.Millisecond)
 	}
 	close(created)
 	<-closed
-	if res := <-answer; res.FunctionError == "" {
-		t.Errorf("the invocation that was cut off answered %s", res.Payload)
+	if err := <-answer; !errors.Is(err, errCutOff) {
+		t.Errorf("the invocation that was cut off: %v", err)
 	}
-}
-
-func (e *environment) isKilled() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.killed
 }
 
 // The time in which the platform makes a sandbox is not taken from the

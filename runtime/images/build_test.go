@@ -54,10 +54,10 @@ func testStore(t *testing.T) *Store {
 }
 
 // testRuntimes are those that the tests build: one of each family, or those
-// that KILN_TEST_RUNTIMES lists, separated by commas.
+// that KILN_TEST_BUILDS lists, separated by commas.
 func testRuntimes() []lambda.Runtime {
 	names := []string{"python3.11", "nodejs22.x", "provided.al2023"}
-	if list := os.Getenv("KILN_TEST_RUNTIMES"); list != "" {
+	if list := os.Getenv("KILN_TEST_BUILDS"); list != "" {
 		names = strings.Split(list, ",")
 	}
 	var runtimes []lambda.Runtime

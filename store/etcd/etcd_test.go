@@ -56,8 +56,11 @@ func TestRestartKeepsWrites(t *testing.T) {
 		s.Close()
 		t.Logf("close: %v", time.Since(begin))
 	}
-	if log.Len() > 0 {
-		t.Errorf("a normal life logs:\n%s", log.String())
+	for line := range strings.Lines(log.String()) {
+		// That the machine is slow just now is worth a warning, but no failure.
+		if !strings.Contains(line, "too long") && !strings.Contains(line, "slow fdatasync") {
+			t.Errorf("a normal life logs: %s", line)
+		}
 	}
 }
 

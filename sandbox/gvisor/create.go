@@ -98,6 +98,7 @@ func (s *Sandbox) launch(spec *sandbox.Spec) (booted *os.File, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.listens = true
 	mine = append(mine, socket)
 	guest := guestSpec(spec)
 	specFile, err := specFiles(guest)

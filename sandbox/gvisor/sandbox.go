@@ -28,6 +28,7 @@ type Sandbox struct {
 	sentry   *process // the guest kernel
 	gofer    *process // its file server
 	control  client
+	listens  bool // control's socket is this sandbox's
 	network  *takeover
 	messages *os.File // what the two processes say themselves
 
@@ -275,7 +276,9 @@ func (s *Sandbox) Destroy(ctx context.Context) error {
 	if s.network != nil {
 		errs = append(errs, s.network.release())
 	}
-	errs = append(errs, s.control.remove())
+	if s.listens {
+		errs = append(errs, s.control.remove())
+	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("destroy sandbox %s: %w", s.id, err)
 	}

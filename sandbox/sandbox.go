@@ -113,6 +113,9 @@ type Sandbox interface {
 	Kill(ctx context.Context) error
 	// LimitCPU changes the CPU quota to so many thousandths of a core.
 	LimitCPU(millis int) error
+	// MemoryPeak is Usage's MemoryPeakBytes, cheap enough to be read after every
+	// invocation. It works until Destroy.
+	MemoryPeak() (int64, error)
 	// Usage reads the counters; it works until Destroy.
 	Usage() (Usage, error)
 	// Destroy kills what still runs and frees everything: processes, cgroups,

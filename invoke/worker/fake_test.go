@@ -143,6 +143,7 @@ func (s *fakeSandbox) Wait(ctx context.Context) (sandbox.Exit, error) {
 		return sandbox.Exit{}, ctx.Err()
 	}
 }
+func (s *fakeSandbox) MemoryPeak() (int64, error) { return 42 << 20, nil }
 func (s *fakeSandbox) Usage() (sandbox.Usage, error) {
 	return sandbox.Usage{MemoryPeakBytes: 42 << 20}, nil
 }

@@ -63,9 +63,9 @@ func (p *process) fault() *fault {
 
 // memoryPeakMB is the most memory the function has used, rounded up.
 func (p *process) memoryPeakMB() int {
-	u, err := p.box.Usage()
+	peak, err := p.box.MemoryPeak()
 	if err != nil {
 		return 0
 	}
-	return int((u.MemoryPeakBytes + 1<<20 - 1) >> 20)
+	return int((peak + 1<<20 - 1) >> 20)
 }

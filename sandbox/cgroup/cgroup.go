@@ -80,6 +80,8 @@ type driver interface {
 	kill(name string) error
 	procsFile(name string) string
 	usage(name string) (Usage, error)
+	// peakFile is the file with the memory's peak.
+	peakFile(name string) string
 	oomKills(name string) (int, error)
 	start(name string, attr *syscall.SysProcAttr, start func() error) error
 	// prepareParent makes the parent group.

@@ -20,7 +20,16 @@ type Group struct {
 	d    driver
 	name string
 	// mu keeps a Thaw from undoing the Freeze inside Kill.
-	mu sync.Mutex
+	mu   sync.Mutex
+	peak peak
+}
+
+// peak is what PeakMoved remembers.
+type peak struct {
+	mu   sync.Mutex
+	file *os.File // kept open: it is read after every invocation
+	last [24]byte
+	n    int
 }
 
 // Name is the name given to Create.
@@ -123,6 +132,27 @@ func (g *Group) Kill(ctx context.Context) error {
 // Usage reads the counters.
 func (g *Group) Usage() (Usage, error) { return g.d.usage(g.name) }
 
+// PeakMoved reports whether the memory's peak has changed since the last call, for
+// one system call, against a dozen of Usage's. It says true where the kernel does
+// not tell.
+func (g *Group) PeakMoved() bool {
+	p := &g.peak
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.file == nil {
+		f, err := os.Open(g.d.peakFile(g.name))
+		if err != nil {
+			return true
+		}
+		p.file = f
+	}
+	var now [24]byte
+	n, _ := p.file.ReadAt(now[:], 0)
+	moved := n == 0 || n != p.n || now != p.last
+	p.n, p.last = n, now
+	return moved
+}
+
 // OOMKills counts the tasks that the kernel killed because the group was at its
 // memory limit.
 func (g *Group) OOMKills() (int, error) { return g.d.oomKills(g.name) }
@@ -130,6 +160,12 @@ func (g *Group) OOMKills() (int, error) { return g.d.oomKills(g.name) }
 // Destroy kills every task and removes the group with those below it. It is
 // idempotent.
 func (g *Group) Destroy(ctx context.Context) error {
+	g.peak.mu.Lock()
+	if g.peak.file != nil {
+		g.peak.file.Close()
+		g.peak.file = nil
+	}
+	g.peak.mu.Unlock()
 	for _, dir := range g.d.dirs(g.name) {
 		var groups []string
 		_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {

@@ -147,6 +147,10 @@ func (v *v1) kill(name string) error {
 	return errors.Join(err, v.freeze(name, false))
 }
 
+func (v *v1) peakFile(name string) string {
+	return filepath.Join(v.dir("memory", name), "memory.max_usage_in_bytes")
+}
+
 func (v *v1) usage(name string) (Usage, error) {
 	memory := v.dir("memory", name)
 	var u Usage
@@ -154,7 +158,7 @@ func (v *v1) usage(name string) (Usage, error) {
 	if u.MemoryBytes, err = readInt(filepath.Join(memory, "memory.usage_in_bytes")); err != nil {
 		return u, err
 	}
-	if u.MemoryPeakBytes, err = readInt(filepath.Join(memory, "memory.max_usage_in_bytes")); err != nil {
+	if u.MemoryPeakBytes, err = readInt(v.peakFile(name)); err != nil {
 		return u, err
 	}
 	stat, err := readKeyed(filepath.Join(memory, "memory.stat"))

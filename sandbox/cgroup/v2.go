@@ -156,13 +156,15 @@ func (v *v2) kill(name string) error {
 	return errors.Join(err, v.freeze(name, false))
 }
 
+func (v *v2) peakFile(name string) string { return v.file(name, "memory.peak") }
+
 func (v *v2) usage(name string) (Usage, error) {
 	var u Usage
 	var err error
 	if u.MemoryBytes, err = readInt(v.file(name, "memory.current")); err != nil {
 		return u, err
 	}
-	u.MemoryPeakBytes, err = readInt(v.file(name, "memory.peak"))
+	u.MemoryPeakBytes, err = readInt(v.peakFile(name))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return u, err
 	}

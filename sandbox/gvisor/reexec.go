@@ -1,6 +1,7 @@
 package gvisor
 
 import (
+	"fmt"
 	"os"
 
 	"gvisor.dev/gvisor/runsc/cli"
@@ -30,6 +31,12 @@ func MaybeRun() {
 		return
 	case os.Args[0] == sentryName, os.Args[0] == goferName:
 		adoptFilters()
+		if os.Args[0] == sentryName {
+			if err := refuseListeners(); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+		}
 	case os.Args[0] == selfExe && len(os.Args) > 1 && os.Args[1] == "umount":
 	default:
 		return

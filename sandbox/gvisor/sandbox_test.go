@@ -107,6 +107,37 @@ func TestFreeze(t *testing.T) {
 	}
 }
 
+// TestFreezeAgainAndAgain freezes a process that changes its address space, as
+// often as an environment is frozen in an hour: it must not notice.
+func TestFreezeAgainAndAgain(t *testing.T) {
+	s := start(t, newBackend(t), testSpec("freezes", "map"))
+	<-s.stdout.first
+	limited, stop := context.WithTimeout(t.Context(), 30*time.Second) // a guest that dies may never freeze
+	defer stop()
+	for range 100 {
+		time.Sleep(3 * time.Millisecond)
+		if err := s.Freeze(limited); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Thaw(limited); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, err := s.Usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitUntil(t, "it goes on", func() bool {
+		u, err := s.Usage()
+		return err == nil && u.CPU > before.CPU+10*time.Millisecond
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if exit, err := s.Wait(ctx); err == nil {
+		t.Errorf("it ended with %+v", exit)
+	}
+}
+
 func TestKill(t *testing.T) {
 	b := newBackend(t)
 	for _, frozen := range []bool{false, true} {

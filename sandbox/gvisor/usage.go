@@ -36,6 +36,18 @@ func (s *Sandbox) Usage() (sandbox.Usage, error) {
 	return sandbox.Usage{MemoryPeakBytes: s.peak, MemoryBytes: group.MemoryBytes, CPU: group.CPU}, nil
 }
 
+// MemoryPeak implements sandbox.Sandbox. While the group's peak has not moved,
+// the function's has not either, by Usage's reckoning.
+func (s *Sandbox) MemoryPeak() (int64, error) {
+	if !s.group.PeakMoved() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.peak, nil
+	}
+	u, err := s.Usage()
+	return u.MemoryPeakBytes, err
+}
+
 // look reads the counters and brings function and peak up to date. The caller
 // holds the lock.
 func (s *Sandbox) look() (cgroup.Usage, error) {

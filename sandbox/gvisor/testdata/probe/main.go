@@ -46,6 +46,18 @@ func main() {
 			fmt.Println(i)
 			time.Sleep(time.Millisecond)
 		}
+	case "map": // changes its address space all the time
+		for i := 0; ; i++ {
+			b, err := syscall.Mmap(-1, 0, 1<<20, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
+			if err != nil {
+				fmt.Println(err)
+				os.Exit(1)
+			}
+			b[0], b[len(b)-1] = 1, 1
+			syscall.Munmap(b)
+			fmt.Println(i)
+			time.Sleep(time.Millisecond)
+		}
 	case "memory":
 		megabytes, _ := strconv.Atoi(arg(2))
 		var keep [][]byte

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -98,18 +99,30 @@ func newServer(t testing.TB, args ...string) *server {
 	if err := os.Symlink(runtimes, filepath.Join(s.data, "runtimes")); err != nil {
 		t.Fatal(err)
 	}
-	before := traces(t, s.data) // interfaces of other Kilns on the machine
 	t.Cleanup(func() {
 		s.terminate()
 		if t.Failed() {
 			t.Logf("kiln's log:\n%s", tail(s.log.String(), 8000))
 		}
-		for _, left := range added(before, traces(t, s.data)) {
+		for _, left := range traces(t, s.data) {
 			t.Errorf("left behind: %s", left)
 		}
 	})
 	s.start()
+	s.leavesTraces()
 	return s
+}
+
+// leavesTraces fails the test if a running Kiln's traces are not found, for then
+// those that it leaves would not be found either.
+func (s *server) leavesTraces() {
+	s.t.Helper()
+	found := traces(s.t, s.data)
+	for _, kind := range []string{"process", "mount", "cgroup", "interface", "table"} {
+		if !slices.ContainsFunc(found, func(f string) bool { return strings.HasPrefix(f, kind+" ") }) {
+			s.t.Errorf("of a running Kiln, no %s is found among %q", kind, found)
+		}
+	}
 }
 
 // start runs Kiln on the data directory and waits until it is ready.

@@ -6,15 +6,15 @@ import (
 	"encoding/hex"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 )
 
 // traces lists what the Kiln of a data directory has on the machine, so that a
 // test can see what is left: processes, mounts, cgroups, network interfaces,
-// loop devices.
+// loop devices, firewall tables.
 func traces(t testing.TB, data string) []string {
 	t.Helper()
 	var found []string
@@ -37,9 +37,19 @@ func traces(t testing.TB, data string) []string {
 	for _, group := range cgroups(data) {
 		found = append(found, "cgroup "+group)
 	}
-	links, _ := filepath.Glob("/sys/class/net/kiln*")
-	for _, l := range links {
-		found = append(found, "interface "+filepath.Base(l))
+	network := digest(filepath.Join(data, "network"))
+	link := "kiln" + digest(network)
+	if _, err := os.Lstat("/sys/class/net/" + link); err == nil {
+		found = append(found, "interface "+link)
+	}
+	tables, err := exec.Command("nft", "list", "tables").Output()
+	if err != nil {
+		t.Fatalf("nft: %v", err)
+	}
+	for line := range strings.Lines(string(tables)) {
+		if strings.Contains(line, network) {
+			found = append(found, strings.TrimSpace(line)) // "table" and its name
+		}
 	}
 	loops, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
 	for _, l := range loops {
@@ -52,8 +62,7 @@ func traces(t testing.TB, data string) []string {
 
 // cgroups lists the directories of all cgroups of a data directory's Kiln.
 func cgroups(data string) []string {
-	sum := sha256.Sum256([]byte(data))
-	instance := "kiln-" + hex.EncodeToString(sum[:4])
+	instance := "kiln-" + digest(data)
 	var found []string
 	filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() && strings.Contains(path, instance) {
@@ -64,15 +73,10 @@ func cgroups(data string) []string {
 	return found
 }
 
-// added returns what is in after and not in before.
-func added(before, after []string) []string {
-	var more []string
-	for _, a := range after {
-		if !slices.Contains(before, a) {
-			more = append(more, a)
-		}
-	}
-	return more
+// digest is what names of one Kiln's things have in them for a directory.
+func digest(dir string) string {
+	sum := sha256.Sum256([]byte(dir))
+	return hex.EncodeToString(sum[:4])
 }
 
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }

@@ -43,8 +43,7 @@ const (
 	region  = "us-east-1"
 	account = "000000000000"
 
-	workerID = invoke.WorkerID("worker-1")
-	zone     = "zone-1"
+	zone = "zone-1"
 	// firstEpoch is the epoch of owners that nobody was before.
 	firstEpoch = invoke.Epoch(1)
 	// heartbeatEvery is how often the worker reports to placement.
@@ -239,8 +238,9 @@ func (m *machine) startDataPlane() {
 		overhead = 40
 	}
 	m.worker = worker.New(worker.Config{
-		ID: workerID, Zone: zone, Backend: m.backend, Resources: m.resources,
-		Logs: logSink{m.logs}, Reports: m.manager, Logger: m.cfg.log, SlotOverheadMB: overhead,
+		ID: invoke.WorkerID("worker-" + randomHex(4)), Zone: zone, Backend: m.backend, Resources: m.resources,
+		StorageDir: m.cfg.data,
+		Logs:       logSink{m.logs}, Reports: m.manager, Logger: m.cfg.log, SlotOverheadMB: overhead,
 	})
 	local.worker = m.worker
 	m.front = frontend.New(frontend.Config{ID: invoke.FrontEndID("frontend-" + randomHex(4)), Resolver: m.catalog,

@@ -40,8 +40,12 @@ type report struct {
 	errorType   string
 }
 
-// function writes a line that the function printed.
-func (j *journal) function(at time.Time, line string) { j.write(at, line) }
+// function writes a line that the function printed. The runtimes' clients print
+// an event of several lines with carriage returns between them, so that it stays
+// one event.
+func (j *journal) function(at time.Time, line string) {
+	j.write(at, strings.ReplaceAll(strings.TrimSuffix(line, "\r"), "\r", "\n"))
+}
 
 func (j *journal) write(at time.Time, line string) {
 	j.mu.Lock()

@@ -79,11 +79,15 @@ func (m *memoryMeter) usedMB() int {
 func expectedMB(memoryMB int) int { return min(memoryMB, 64) }
 
 // machine is the whole machine as capacity.
-func machine(m *memoryMeter) invoke.Resources {
+func machine(m *memoryMeter, storage string) invoke.Resources {
+	storageMB, _, known := disk(storage)
+	if !known {
+		storageMB = 1 << 30
+	}
 	return invoke.Resources{
 		MemoryMB:  m.total - m.reserve,
 		CPUMillis: 1000 * runtime.NumCPU(),
-		StorageMB: 1 << 30,
+		StorageMB: storageMB,
 		Slots:     4000,
 	}
 }

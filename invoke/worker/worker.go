@@ -41,7 +41,7 @@ type Reports interface {
 	Report(ctx context.Context, r invoke.SlotReport)
 }
 
-// Config is what a Worker is made of. All fields but Capacity, Starts and
+// Config is what a Worker is made of. All fields but StorageDir, Capacity, Starts and
 // Draining are required.
 type Config struct {
 	ID        invoke.WorkerID
@@ -51,6 +51,8 @@ type Config struct {
 	Logs      LogSink
 	Reports   Reports
 	Logger    *slog.Logger
+	// StorageDir is where the environments' /tmp lie; "" if that is no disk.
+	StorageDir string
 	// Capacity is what slots may take in all; zero means the machine's.
 	Capacity invoke.Resources
 	// SlotOverheadMB is the back end's own memory for each slot.
@@ -103,7 +105,7 @@ func New(cfg Config) *Worker {
 		slots:  map[invoke.SlotID]*slot{},
 	}
 	if w.cfg.Capacity == (invoke.Resources{}) {
-		w.cfg.Capacity = machine(w.memory)
+		w.cfg.Capacity = machine(w.memory, cfg.StorageDir)
 	}
 	return w
 }
@@ -119,7 +121,7 @@ func (w *Worker) CreateSlot(_ context.Context, id invoke.SlotID, v *lambda.Versi
 	if _, ok := w.slots[id]; ok {
 		return nil
 	}
-	if !w.memory.fits(w.unsettled()) {
+	if !w.memory.fits(w.unsettled()) || !diskFits(w.cfg.StorageDir) {
 		return invoke.ErrNoRoom
 	}
 	w.slots[id] = &slot{id: id, v: v, lock: newLock(0), memoryMB: v.Config.MemoryMB}

@@ -58,6 +58,15 @@ func TestJSONLogs(t *testing.T) {
 	}
 }
 
+// TestEventsOfSeveralLines wants what one call printed as one event.
+func TestEventsOfSeveralLines(t *testing.T) {
+	s := newServer(t, "--isolation", "container")
+	s.create("f", "nodejs22.x", "index.handler", files{"index.mjs": `export const handler = async () => { console.log("one\ntwo"); };`})
+	if a := s.invoke("f", "1"); !strings.Contains(a.tail, "one\ntwo\n") {
+		t.Errorf("the log:\n%q", a.tail)
+	}
+}
+
 // TestFollow reads a log while it is written, with kiln's own command.
 func TestFollow(t *testing.T) {
 	s := newServer(t, "--isolation", "container")

@@ -27,24 +27,36 @@ type spawner struct {
 func newSpawner() (*spawner, error) {
 	s := &spawner{jobs: make(chan func()), quit: make(chan struct{})}
 	ready := make(chan error)
-	go func() {
-		// Never unlocked: the thread ends with the goroutine.
-		runtime.LockOSThread()
-		err := unix.Unshare(unix.CLONE_NEWNET)
-		ready <- os.NewSyscallError("unshare", err)
-		if err != nil {
+	go s.run(ready)
+	return s, <-ready
+}
+
+// run is the thread's life; ready gets how it began.
+func (s *spawner) run(ready chan<- error) {
+	runtime.LockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		// The main thread's namespaces are what /proc/self shows as the process's,
+		// so it must stay where it is. While it is locked, run gets another one.
+		other := make(chan error)
+		go s.run(other)
+		ready <- <-other
+		runtime.UnlockOSThread()
+		return
+	}
+	// Never unlocked: the thread ends with the goroutine.
+	err := unix.Unshare(unix.CLONE_NEWNET)
+	ready <- os.NewSyscallError("unshare", err)
+	if err != nil {
+		return
+	}
+	for {
+		select {
+		case job := <-s.jobs:
+			job()
+		case <-s.quit:
 			return
 		}
-		for {
-			select {
-			case job := <-s.jobs:
-				job()
-			case <-s.quit:
-				return
-			}
-		}
-	}()
-	return s, <-ready
+	}
 }
 
 // close ends the thread; what it forked and still lives is killed by the kernel.

@@ -163,13 +163,43 @@ func validate(spec *sandbox.Spec) error {
 	if _, err := os.Stat(spec.Root); err != nil {
 		return fmt.Errorf("root file system: %w", err)
 	}
-	for _, m := range spec.Mounts {
+	for i, m := range spec.Mounts {
 		if !filepath.IsAbs(m.Source) || !filepath.IsAbs(m.Target) {
 			return fmt.Errorf("mount of %q at %q: both must be absolute paths", m.Source, m.Target)
 		}
 		if _, err := os.Stat(m.Source); err != nil {
 			return fmt.Errorf("mount at %s: %w", m.Target, err)
 		}
+		if err := findTarget(spec, i); err != nil {
+			return fmt.Errorf("mount at %s: the root has no such place: %w", m.Target, err)
+		}
 	}
 	return nil
+}
+
+// findTarget checks that a mount's target is there, in the root or in an
+// earlier mount: the file server would make what is missing, on the machine.
+func findTarget(spec *sandbox.Spec, i int) error {
+	base, below := spec.Root, filepath.Clean(spec.Mounts[i].Target)
+	for _, m := range spec.Mounts[:i] {
+		target := filepath.Clean(m.Target)
+		if rest, ok := strings.CutPrefix(filepath.Clean(spec.Mounts[i].Target), target); ok && (rest == "" || rest[0] == '/') {
+			base, below = m.Source, rest
+		}
+	}
+	if below == "" {
+		return nil // the same place again
+	}
+	dir, err := unix.Open(base, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dir)
+	fd, err := unix.Openat2(dir, strings.TrimLeft(below, "/"), &unix.OpenHow{
+		Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
 }

@@ -44,6 +44,11 @@ func (c *client) config(ctx context.Context) (aws.Config, error) {
 	if err != nil {
 		return aws.Config{}, err
 	}
+	credentials, err := os.Open(filepath.Join(c.Data, credentialsFile))
+	if err != nil {
+		return aws.Config{}, fmt.Errorf("the credentials of this Kiln cannot be read: %w: run this as the user who runs 'kiln up', or use --endpoint with credentials of your own", err)
+	}
+	credentials.Close()
 	return config.LoadDefaultConfig(ctx,
 		config.WithBaseEndpoint(strings.TrimSpace(string(endpoint))),
 		config.WithSharedConfigFiles(nil),

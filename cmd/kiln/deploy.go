@@ -56,6 +56,9 @@ type deployCommand struct {
 
 func (c *deployCommand) Run() error {
 	ctx := context.Background()
+	if c.Dir == "" {
+		c.Dir = "."
+	}
 	m, err := readManifest(c.Dir)
 	if err != nil {
 		return err
@@ -103,6 +106,9 @@ func readManifest(dir string) (manifest, error) {
 	d.DisallowUnknownFields()
 	if err := d.Decode(&m); err != nil {
 		return m, fmt.Errorf("%s: %w", path, err)
+	}
+	if m.Runtime == "" {
+		return m, fmt.Errorf("%s names no Runtime, such as nodejs22.x, python3.11 or provided.al2023", path)
 	}
 	if m.FunctionName == "" {
 		abs, err := filepath.Abs(dir)

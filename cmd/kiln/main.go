@@ -28,8 +28,10 @@ type commandLine struct {
 	Logs       logsCommand               `cmd:"" help:"Print a function's log."`
 	Runtime    runtimeCommand            `cmd:"" help:"List, build or pull the managed runtimes."`
 	Doctor     doctorCommand             `cmd:"" help:"Say what this machine offers and what it lacks."`
-	Completion kongcompletion.Completion `cmd:"" help:"Print the code that completes kiln's commands in your shell."`
+	Completion kongcompletion.Completion `cmd:"" help:"Say how your shell completes kiln's commands; -c SHELL prints the code for it."`
 	Version    versionCommand            `cmd:"" help:"Print the version."`
+
+	PrintVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 func main() {
@@ -41,9 +43,9 @@ func main() {
 	parser := kong.Must(&line,
 		kong.Name("kiln"),
 		kong.Description("An open AWS Lambda that runs on your own machines."),
-		kong.UsageOnError(),
+		kong.ShortUsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Vars{"data": defaultData},
+		kong.Vars{"data": defaultData, "version": "kiln " + version},
 	)
 	kongcompletion.Register(parser)
 	ctx, err := parser.Parse(os.Args[1:])

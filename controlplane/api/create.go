@@ -97,8 +97,26 @@ func checkCreatable(in *model.CreateFunctionRequest) error {
 	case in.TenancyConfig != nil:
 		return notHonoured("TenancyConfig")
 	}
+	if err := checkDelivery(in.DeadLetterConfig, in.KMSKeyArn, in.TracingConfig); err != nil {
+		return err
+	}
 	return checkUnavailable(in.VpcConfig, in.Layers, in.FileSystemConfigs, in.ImageConfig, in.SnapStart,
 		in.CapacityProviderConfig, in.DurableConfig)
+}
+
+// checkDelivery refuses what would be kept and not done: no events are sent to
+// dead-letter targets, nothing is encrypted with a key of the caller's, and no
+// traces are taken. The values that turn these off are accepted.
+func checkDelivery(deadLetter *model.DeadLetterConfig, kmsKey *string, tracing *model.TracingConfig) error {
+	switch {
+	case deadLetter != nil && deref(deadLetter.TargetArn) != "":
+		return notHonoured("DeadLetterConfig")
+	case deref(kmsKey) != "":
+		return notHonoured("KMSKeyArn")
+	case tracing != nil && deref(tracing.Mode) == "Active":
+		return notHonoured("TracingConfig with the mode Active")
+	}
+	return nil
 }
 
 // checkCode checks that code comes as a zip archive and in no other way.

@@ -54,6 +54,9 @@ func (a *API) configChange(c *call, key lambda.FunctionKey, in *model.UpdateFunc
 		KMSKeyARN:          in.KMSKeyArn,
 		RevisionID:         deref(in.RevisionId),
 	}
+	if err := checkDelivery(in.DeadLetterConfig, in.KMSKeyArn, in.TracingConfig); err != nil {
+		return change, err
+	}
 	err := checkUnavailable(in.VpcConfig, in.Layers, in.FileSystemConfigs, in.ImageConfig, in.SnapStart,
 		in.CapacityProviderConfig, in.DurableConfig)
 	if err != nil {

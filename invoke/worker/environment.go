@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path"
 	"strings"
 	"sync"
 	"time"
@@ -68,6 +69,8 @@ type environment struct {
 	// turn is held by whoever uses the environment: an invocation may be taken on
 	// while the runtime is still on its way from the last answer to idleness.
 	turn chan struct{}
+	// peakMB is the most memory that the present process, or the last, has used.
+	peakMB int
 	// lost is set, under turn, when the environment has been released.
 	lost bool
 	// lingers says that the runtime took its time to become idle the last time.
@@ -202,6 +205,9 @@ const initCPUMillis = 2000
 // launch starts the process. Starts are limited: many at once only slow each
 // other down.
 func (e *environment) launch(ctx context.Context) launched {
+	if len(e.files.Entrypoint) > 0 && !path.IsAbs(e.files.Entrypoint[0]) { // a wrapper of the function's
+		return launched{fault: badEntrypoint("fork/exec " + e.files.Entrypoint[0] + ": no such file or directory")}
+	}
 	if len(e.files.Entrypoint) == 0 {
 		return launched{fault: badEntrypoint("Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]")}
 	}
@@ -220,6 +226,7 @@ func (e *environment) launch(ctx context.Context) launched {
 		return launched{err: err}
 	}
 	e.setProcess(p)
+	e.peakMB = 0
 	return launched{}
 }
 
@@ -256,6 +263,7 @@ func (e *environment) reset() error {
 		return nil
 	}
 	e.setProcess(nil)
+	e.peakMB = max(e.peakMB, p.memoryPeakMB())
 	err := p.destroy(context.Background())
 	e.out.sync()
 	return err

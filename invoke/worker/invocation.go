@@ -202,8 +202,9 @@ func (r *run) settle(rep report, reset bool) error {
 	e := r.e
 	e.out.sync()
 	if e.proc != nil {
-		rep.maxMemoryMB = e.proc.memoryPeakMB()
+		e.peakMB = max(e.peakMB, e.proc.memoryPeakMB())
 	}
+	rep.maxMemoryMB = e.peakMB
 	var err error
 	if reset {
 		err = e.reset()

@@ -16,7 +16,7 @@ import (
 )
 
 // builderVersion changes when what Build puts into images does; see builder.
-const builderVersion = "1"
+const builderVersion = "2"
 
 // fromPackages is the Source of an image that Build made.
 const fromPackages = "packages"

@@ -75,6 +75,13 @@ func layUserland(ctx context.Context, t tree, packages []debianPackage, note fun
 			return nil, err
 		}
 	}
+	// As on Amazon Linux, where scripts written for /bin/sh may be bash's.
+	if err := t.remove("/usr/bin/sh"); err != nil {
+		return nil, err
+	}
+	if err := t.symlink("bash", "/usr/bin/sh"); err != nil {
+		return nil, err
+	}
 	if err := t.symlink("/usr/share/zoneinfo/UTC", "/etc/localtime"); err != nil {
 		return nil, err
 	}

@@ -103,7 +103,6 @@ func tries(arg string) (any, error) {
 	}
 	result := map[string]any{}
 	for _, name := range names {
-		println("DEBUG", name)
 		value, err := apart("try=" + name)
 		if err != nil {
 			value = Outcome{Errno: "lost: " + err.Error()}

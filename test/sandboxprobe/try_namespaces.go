@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 
 // Attempts at other namespaces, with and without a user namespace to be root in.
 func init() {
+	probes["rewrite"] = rewrite
 	for name, flag := range map[string]uintptr{
 		"mount": unix.CLONE_NEWNS, "pid": unix.CLONE_NEWPID, "network": unix.CLONE_NEWNET,
 		"ipc": unix.CLONE_NEWIPC, "uts": unix.CLONE_NEWUTS, "cgroup": unix.CLONE_NEWCGROUP,
@@ -41,7 +43,17 @@ func init() {
 		return "", child(&syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWUSER}, "echo=in").Run()
 	}
 	attempts["clone3-user"] = clone3User
-	// Root of a user namespace of its own, then everything that root may do.
+	// Root of a user namespace of its own, where mounts can be changed, then writes.
+	for name, path := range map[string]string{"code": "/var/task/code", "root-file": "/open/file", "layer": "/opt/layer"} {
+		attempts["rewrite-"+name] = func() (string, error) {
+			value, err := runApart(child(userNamespace(unix.CLONE_NEWNS), "rewrite="+path))
+			if outcome, ok := value.(map[string]any); ok && outcome["errno"] != "worked" {
+				return "", errorNamed(fmt.Sprint(outcome["errno"]))
+			}
+			return fmt.Sprint(value), err
+		}
+	}
+	// And everything that root may do.
 	attempts["root-of-a-namespace"] = func() (string, error) {
 		flags := uintptr(unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC)
 		value, err := runApart(child(userNamespace(flags), "tries="+strings.Join(rootAttempts, ",")))
@@ -64,6 +76,29 @@ var rootAttempts = []string{
 	"remount-task", "umount-proc", "umount-task", "pivot-root", "chroot", "mknod-memory", "mknod-disk",
 	"write-root", "write-task", "packet-socket", "raw-socket", "sethostname", "setuid-root",
 	"init-module", "kexec-load", "write-core-pattern", "write-sysrq", "clock-settime", "reboot",
+}
+
+// rewrite makes a mount writable, by every way there is, and writes to a file in it.
+func rewrite(path string) (any, error) {
+	for _, target := range []string{"/", "/var/task", "/opt"} {
+		unix.Mount("", target, "", unix.MS_REMOUNT|unix.MS_BIND, "")
+		unix.Mount("", target, "", unix.MS_REMOUNT, "")
+	}
+	if unix.Mount("/", "/tmp", "", unix.MS_BIND|unix.MS_REC, "") == nil {
+		unix.Mount("", "/tmp", "", unix.MS_REMOUNT|unix.MS_BIND, "")
+		overwrite("/tmp" + path)
+	}
+	return outcomeOf("", overwrite(path)), nil
+}
+
+// errorNamed is the error of an outcome.
+func errorNamed(name string) error {
+	for errno := syscall.Errno(1); errno < 150; errno++ {
+		if unix.ErrnoName(errno) == name {
+			return errno
+		}
+	}
+	return errors.New(name)
 }
 
 // child runs this program with attributes; its output is not ours.
@@ -99,7 +134,11 @@ func setns(name string, flag int) (string, error) {
 		return "open", err
 	}
 	defer f.Close()
-	return "", onOwnThread(func() error { return unix.Setns(int(f.Fd()), flag) })
+	return "", onOwnThread(func() error {
+		// A mount namespace is only for threads with a directory of their own.
+		_ = unix.Unshare(unix.CLONE_FS)
+		return unix.Setns(int(f.Fd()), flag)
+	})
 }
 
 // clone3User hides the flags of clone in memory, where a filter cannot look.

@@ -256,7 +256,7 @@ func (s *Sandbox) Usage() (sandbox.Usage, error) {
 	// take some back. Both differences are below the true peak or at it.
 	s.peak = max(s.peak, u.MemoryBytes-u.FileBytes, u.MemoryPeakBytes-u.FileBytes)
 	return sandbox.Usage{
-		MemoryPeakBytes: max(s.peak-s.baseline, 0),
+		MemoryPeakBytes: s.functionPeak(),
 		MemoryBytes:     u.MemoryBytes,
 		CPU:             u.CPU,
 	}, nil
@@ -268,10 +268,16 @@ func (s *Sandbox) MemoryPeak() (int64, error) {
 	if !s.group.PeakMoved() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return max(s.peak-s.baseline, 0), nil
+		return s.functionPeak(), nil
 	}
 	u, err := s.Usage()
 	return u.MemoryPeakBytes, err
+}
+
+// functionPeak is the most that the function has held: not more than its limit,
+// as what a little may go beyond that is the sandbox's own. The caller holds mu.
+func (s *Sandbox) functionPeak() int64 {
+	return min(max(s.peak-s.baseline, 0), s.spec.Limits.MemoryBytes)
 }
 
 // Destroy kills what still runs and frees everything.

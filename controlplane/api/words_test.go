@@ -69,6 +69,10 @@ func TestRefusals(t *testing.T) {
 		{post, functions, create(`"Code":{"S3Bucket":"bucket","S3Key":"k"}`), invalidParameter,
 			"S3Bucket is not available in this version of Kiln: send the code as ZipFile."},
 		{post, functions, create(`"Code":{"ZipFile":"emlw","SourceKMSKeyArn":"arn:aws:kms:x"}`), invalidParameter, "SourceKMSKeyArn" + " is not available"},
+		{post, functions, create(`"DeadLetterConfig":{"TargetArn":"arn:aws:sqs:us-east-1:000000000000:q"}`), invalidParameter, "DeadLetterConfig is not available in this version of Kiln."},
+		{post, functions, create(`"KMSKeyArn":"arn:aws:kms:us-east-1:000000000000:key/k"`), invalidParameter, "KMSKeyArn is not available in this version of Kiln."},
+		{post, functions, create(`"TracingConfig":{"Mode":"Active"}`), invalidParameter, "TracingConfig with the mode Active is not available in this version of Kiln."},
+		{post, functions, create(`"TracingConfig":{"Mode":"PassThrough"},"DeadLetterConfig":{"TargetArn":""},"KMSKeyArn":""`), "", ""},
 		{post, functions, create(variables(4096 - 9)), "", ""}, // {"AB":"…"} of 4,096 bytes
 		{post, functions, create(variables(4096 - 8)), invalidParameter,
 			unconfigurable + `exceeded the 4KB limit. String measured: {"AB":"` + strings.Repeat("x", 4088) + `"}`},

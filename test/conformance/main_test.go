@@ -86,18 +86,19 @@ func TestConformance(t *testing.T) {
 				passed, ran := 0, 0
 				t.Run(a.name, func(t *testing.T) {
 					for _, c := range a.cases {
+						before := ran // a filter may leave the case out
 						ok := t.Run(strings.ReplaceAll(c.name, " ", "-"), func(t *testing.T) {
 							ran++
 							t.Log(c.tries)
 							c.run(t, s)
 						})
-						if ok && ran > 0 {
+						if ok && ran > before {
 							passed++
 						}
 					}
 				})
 				if ran > 0 {
-					report = append(report, fmt.Sprintf("%s %d/%d", a.name, min(passed, ran), ran))
+					report = append(report, fmt.Sprintf("%s %d/%d", a.name, passed, ran))
 				}
 			}
 			t.Logf("%s: cases passed: %s", b.name, strings.Join(report, ", "))

@@ -110,7 +110,14 @@ func Open(parent string) (*Hierarchy, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.prepareParent(); err != nil {
+	err = d.prepareParent()
+	for range 3 { // another Hierarchy's Remove may have taken an empty element away
+		if !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		err = d.prepareParent()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("prepare cgroup %s: %w", parent, err)
 	}
 	return &Hierarchy{driver: d, parent: parent}, nil

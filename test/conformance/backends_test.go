@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -106,8 +105,8 @@ type stage struct {
 func newStage(t *testing.T, b backend) *stage {
 	t.Helper()
 	dir := filepath.Join(workDir, b.name)
-	s := &stage{backend: b, stateDir: filepath.Join(dir, "state"),
-		cgroupParent: fmt.Sprintf("kiln-test/conformance-%s-%d", b.name, os.Getppid())}
+	// Other runs of the suite have the same pids, but not the same directory.
+	s := &stage{backend: b, stateDir: filepath.Join(dir, "state"), cgroupParent: "kiln-test/" + filepath.Base(workDir) + "-" + b.name}
 	var err error
 	if err = os.MkdirAll(s.stateDir, 0o755); err == nil {
 		s.layout, err = newLayout(dir)

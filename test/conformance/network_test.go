@@ -35,9 +35,7 @@ const apiPort = 9001
 // inSlot is a sandbox's place in the network, with the Runtime API served.
 type inSlot struct {
 	*network.Slot
-	api  netip.AddrPort // as the function finds it
-	own  bool           // api is on the function's own loopback
-	stop func()
+	api netip.AddrPort // as the function finds it
 }
 
 // slot takes a slot of a network; it is given back with the test.
@@ -54,7 +52,7 @@ func (s *stage) slot(t *testing.T, n *network.Network) inSlot {
 	}
 	t.Cleanup(func() { l.Close() })
 	go greet(l, "the Runtime API")
-	return inSlot{Slot: slot, api: netip.AddrPortFrom(address, apiPort), own: address.IsLoopback()}
+	return inSlot{Slot: slot, api: netip.AddrPortFrom(address, apiPort)}
 }
 
 // inNetwork is a sandbox's spec in a slot.

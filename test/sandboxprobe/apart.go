@@ -43,13 +43,13 @@ func runApart(cmd *exec.Cmd) (any, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	timer := time.AfterFunc(apartPatience, func() { cmd.Process.Kill() })
+	timer := time.AfterFunc(apartPatience, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
 	ended := cmd.Wait()
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	var result Result
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &result); err != nil {
-		return nil, fmt.Errorf("no result, %v: %.200q", ended, out.String())
+		return nil, fmt.Errorf("no result, but %.200q: %w", out.String(), errors.Join(err, ended))
 	}
 	if result.Error != "" {
 		return result.Value, errors.New(result.Error)

@@ -143,6 +143,6 @@ func freshMemoryHolds(word string) bool {
 	if err != nil {
 		return false
 	}
-	defer unix.Munmap(memory)
+	defer func() { _ = unix.Munmap(memory) }()
 	return strings.Contains(unsafe.String(&memory[0], len(memory)), word)
 }

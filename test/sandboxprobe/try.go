@@ -138,7 +138,7 @@ func escape(string) (any, error) {
 		}
 		pid, _, errno := syscall.RawSyscall6(a.nr, a.args[0], a.args[1], a.args[2], a.args[3], a.args[4], a.args[5])
 		if errno == 0 && strings.HasPrefix(a.name, "clone") && pid == 0 {
-			syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0) // the child of a clone that should have failed
+			_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0) // the child of a clone that should have failed
 		}
 		result[a.name] = ""
 		if errno != 0 {

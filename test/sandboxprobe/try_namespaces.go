@@ -81,12 +81,12 @@ var rootAttempts = []string{
 // rewrite makes a mount writable, by every way there is, and writes to a file in it.
 func rewrite(path string) (any, error) {
 	for _, target := range []string{"/", "/var/task", "/opt"} {
-		unix.Mount("", target, "", unix.MS_REMOUNT|unix.MS_BIND, "")
-		unix.Mount("", target, "", unix.MS_REMOUNT, "")
+		_ = unix.Mount("", target, "", unix.MS_REMOUNT|unix.MS_BIND, "")
+		_ = unix.Mount("", target, "", unix.MS_REMOUNT, "")
 	}
 	if unix.Mount("/", "/tmp", "", unix.MS_BIND|unix.MS_REC, "") == nil {
-		unix.Mount("", "/tmp", "", unix.MS_REMOUNT|unix.MS_BIND, "")
-		overwrite("/tmp" + path)
+		_ = unix.Mount("", "/tmp", "", unix.MS_REMOUNT|unix.MS_BIND, "")
+		_ = overwrite("/tmp" + path)
 	}
 	return outcomeOf("", overwrite(path)), nil
 }
@@ -151,7 +151,7 @@ func clone3User() (string, error) {
 		return "", errno
 	}
 	if pid == 0 {
-		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
+		_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
 	}
 	return fmt.Sprintf("child %d", pid), nil
 }

@@ -103,7 +103,7 @@ func killPid(arg string) (any, error) {
 func killAll(string) (any, error) {
 	for pid := 1; pid < 70000; pid++ {
 		if pid != os.Getpid() {
-			syscall.Kill(pid, syscall.SIGKILL)
+			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
 	return nil, syscall.Kill(-1, syscall.SIGKILL)

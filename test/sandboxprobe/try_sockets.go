@@ -92,7 +92,7 @@ func greeting(target string) string {
 		return "error: " + err.Error()
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
 	buf := make([]byte, 200)
 	n, err := c.Read(buf)
 	if err != nil {

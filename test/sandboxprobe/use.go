@@ -64,8 +64,8 @@ func forkChildren(arg string) (any, error) {
 		children = append(children, child)
 	}
 	for _, c := range children {
-		c.Process.Kill()
-		c.Wait()
+		_ = c.Process.Kill()
+		_ = c.Wait()
 	}
 	return len(children), err
 }

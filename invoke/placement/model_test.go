@@ -67,7 +67,7 @@ func (o *oracle) drop(match func(placed) bool) {
 // TestModel places on a small fleet while workers come, refuse, drain, die and
 // return, and compares every answer and every count with the oracle's.
 func TestModel(t *testing.T) {
-	deck := rapid.SampledFrom([]string{"place", "place", "place", "place", "refuse", "release", "release", "renew",
+	deck := rapid.SampledFrom([]string{"place", "place", "place", "place", "refuse", "release", "release", "renew", "adopt",
 		"beat", "beat", "drain", "time", "long time"})
 	history := rapid.SliceOfN(deck, 100, 300)
 	rapid.Check(t, func(t *rapid.T) {
@@ -171,6 +171,20 @@ func TestModel(t *testing.T) {
 						s.lease = lease
 					}
 				}
+			case "adopt":
+				v := version("a", rapid.SampledFrom([]string{"f", "g"}).Draw(t, "name"), 1024)
+				v.Config.EphemeralStorageMB = 0 // nobody knows
+				in := invoke.Slot{ID: invoke.SlotID(fmt.Sprint("adopted-", len(seen))), Version: v.Key, MemoryMB: v.Config.MemoryMB,
+					Worker: workerID(rapid.IntRange(0, 5).Draw(t, "worker"))}
+				i, known := one()
+				if known = known && rapid.Bool().Draw(t, "known"); known {
+					in.ID = o.slots[i].lease.Slot
+				}
+				c.Adopt(now, []invoke.Slot{in})
+				if !known && o.workers[in.Worker] != nil {
+					seen[in.ID] = true
+					o.slots = append(o.slots, placed{invoke.Lease{Slot: in.ID, Worker: in.Worker, Expires: now.Add(cfg.LeaseTime)}, v})
+				}
 			case "beat":
 				i := rapid.IntRange(0, 5).Draw(t, "worker")
 				st := invoke.WorkerStatus{ID: workerID(i), Capacity: invoke.Resources{MemoryMB: 2000 * (i + 1), CPUMillis: 2000, StorageMB: 4000, Slots: 5}}
@@ -187,7 +201,7 @@ func TestModel(t *testing.T) {
 					w.Draining = true
 				}
 			case "time":
-				tick(time.Duration(rapid.IntRange(1, 900).Draw(t, "ms")) * time.Millisecond)
+				tick(time.Duration(rapid.SampledFrom([]int{1, 100, 500, 900}).Draw(t, "ms")) * time.Millisecond)
 			case "long time":
 				tick(time.Duration(rapid.IntRange(10, 40).Draw(t, "s")) * time.Second)
 			}

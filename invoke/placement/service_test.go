@@ -68,7 +68,7 @@ func TestPlaceGoesOnAfterRefusals(t *testing.T) {
 // two workers falls silent.
 func TestServiceUnderStress(t *testing.T) {
 	l := &loss{}
-	s := NewService(Config{DeadAfter: 300 * time.Millisecond}, admission{}, l)
+	s := NewService(Config{DeadAfter: time.Second}, admission{}, l)
 	ctx, cancel := context.WithCancel(t.Context())
 	var run, wg sync.WaitGroup
 	run.Go(func() { s.Run(ctx) })

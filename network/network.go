@@ -73,7 +73,7 @@ func (c *Config) complete() error {
 		return fmt.Errorf("network: ports %d-%d are no range", c.Ports.First, c.Ports.Last)
 	}
 	if c.Base == "" {
-		c.Base = "/proc/self/ns/net"
+		c.Base = "/proc/thread-self/ns/net"
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()

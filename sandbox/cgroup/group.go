@@ -86,15 +86,28 @@ func (g *Group) Freeze(ctx context.Context) error {
 	return g.freeze(ctx)
 }
 
+// freezeRound is how long a freeze may take before it is begun again.
+const freezeRound = 50 * time.Millisecond
+
+// freeze tries again and again: on v1 a task that waits for the child of its
+// vfork cannot be frozen while the child is, and only a thaw lets the two part.
 func (g *Group) freeze(ctx context.Context) error {
-	if err := g.d.freeze(g.name, true); err != nil {
-		return fmt.Errorf("freeze cgroup %s: %w", g.name, err)
+	for {
+		if err := g.d.freeze(g.name, true); err != nil {
+			return fmt.Errorf("freeze cgroup %s: %w", g.name, err)
+		}
+		round, done := context.WithTimeout(ctx, freezeRound)
+		err := poll(round, func() (bool, error) { return g.d.frozen(g.name) })
+		done()
+		if err == nil {
+			return nil
+		}
+		g.d.freeze(g.name, false)
+		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("freeze cgroup %s: %w", g.name, err)
+		}
+		time.Sleep(time.Millisecond)
 	}
-	err := poll(ctx, func() (bool, error) { return g.d.frozen(g.name) })
-	if err != nil {
-		return fmt.Errorf("freeze cgroup %s: %w", g.name, errors.Join(err, g.d.freeze(g.name, false)))
-	}
-	return nil
 }
 
 // Thaw lets the tasks go on. It does nothing if the group is not frozen.

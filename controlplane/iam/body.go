@@ -89,8 +89,8 @@ func (s *signature) protectBody(r *http.Request, signingKey [sha256.Size]byte, l
 	case signedChunks, signedChunksTrailer, unsignedChunksTrailer:
 		return s.decodeChunks(r, signingKey, limit)
 	}
-	var want [sha256.Size]byte
-	if n, err := hex.Decode(want[:], []byte(s.payload)); err != nil || n != len(want) {
+	want, err := hex.DecodeString(s.payload)
+	if err != nil || len(want) != sha256.Size {
 		return lambda.Errorf(lambda.CodeInvalidSignature,
 			"x-amz-content-sha256 must be %s, %s, %s, %s, or a valid sha256 value.", unsignedPayload, unsignedChunksTrailer, signedChunks, signedChunksTrailer)
 	}
@@ -100,7 +100,7 @@ func (s *signature) protectBody(r *http.Request, signingKey [sha256.Size]byte, l
 		}
 		return nil
 	}
-	r.Body = &digestBody{ReadCloser: r.Body, hash: sha256.New(), want: want}
+	r.Body = &digestBody{ReadCloser: r.Body, hash: sha256.New(), want: [sha256.Size]byte(want)}
 	return nil
 }
 

@@ -50,6 +50,15 @@ func TestRefusals(t *testing.T) {
 			return newRequest(t, "GET", "http://localhost:3001/?"+values.Encode(), "")
 		}
 	}
+	payload := func(header string) func() *http.Request {
+		return func() *http.Request {
+			r := newRequest(t, "POST", target, "body")
+			r.Header.Set("X-Amz-Content-Sha256", header)
+			sign(t, r, permanent, header, "lambda", testRegion, testTime)
+			return r
+		}
+	}
+	const notDigest = "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER, or a valid sha256 value."
 	for name, test := range map[string]struct {
 		request func() *http.Request
 		code    lambda.Code
@@ -101,12 +110,10 @@ func TestRefusals(t *testing.T) {
 			"'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization. "},
 		"short signature": {authorization("AWS4-HMAC-SHA256 Credential=" + testID + "/20261122/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=00"),
 			lambda.CodeInvalidSignature, mismatch},
-		"payload word": {func() *http.Request {
-			r := newRequest(t, "POST", target, "body")
-			r.Header.Set("X-Amz-Content-Sha256", "NONE")
-			sign(t, r, permanent, "NONE", "lambda", testRegion, testTime)
-			return r
-		}, lambda.CodeInvalidSignature, "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER, or a valid sha256 value."},
+		"payload word":    {payload("NONE"), lambda.CodeInvalidSignature, notDigest},
+		"short digest":    {payload(digestOf("body")[:62]), lambda.CodeInvalidSignature, notDigest},
+		"long digest":     {payload(digestOf("body") + "00"), lambda.CodeInvalidSignature, notDigest},
+		"digest of words": {payload(strings.Repeat("xy", 32)), lambda.CodeInvalidSignature, notDigest},
 		"digest of no body": {func() *http.Request {
 			r := newRequest(t, "POST", target, "")
 			r.Header.Set("X-Amz-Content-Sha256", digestOf("x"))

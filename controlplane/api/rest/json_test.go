@@ -2,6 +2,7 @@ package rest
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -32,6 +33,9 @@ func errText(err error) string {
 func TestValid(t *testing.T) {
 	for _, text := range texts {
 		checkValid(t, []byte(text))
+		for n := range min(len(text), 1000) {
+			checkValid(t, slices.Clip([]byte(text[:n])))
+		}
 	}
 }
 

@@ -39,6 +39,7 @@ func TestDownloads(t *testing.T) {
 		status    int
 	}{
 		{"signed", good, 0, 200},
+		{"outside", strings.Replace(good, "/code/code/", "/data/code/", 1), 0, 404},
 		{"expired", good, 11 * time.Minute, 403},
 		{"another key", strings.Replace(good, "abcd.zip", "abce.zip", 1), 0, 403},
 		{"a longer life", strings.Replace(good, "Expires=", "Expires=9", 1), 0, 403},
@@ -55,5 +56,14 @@ func TestDownloads(t *testing.T) {
 		if resp.StatusCode != test.status || test.status == 200 && string(body) != "the archive" {
 			t.Errorf("%s: %d %q, want %d", test.name, resp.StatusCode, body, test.status)
 		}
+	}
+	d.now = time.Now
+	resp, err := http.Post(good, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusNotFound {
+		t.Errorf("a POST: %d", resp.StatusCode)
 	}
 }

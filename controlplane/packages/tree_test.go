@@ -267,6 +267,29 @@ func randomText(n int) string {
 	return string(b)
 }
 
+// TestIntakeBounds takes an archive of exactly the largest sizes, and none of a
+// byte or an entry more.
+func TestIntakeBounds(t *testing.T) {
+	archive := pack(t, entry{"a", 0o100644, strings.Repeat("a", 700)}, entry{"b", 0o100644, strings.Repeat("b", 300)})
+	exact := Options{MaxZipBytes: int64(len(archive)), MaxUnzippedBytes: 1000, MaxEntries: 2}
+	for name, test := range map[string]struct {
+		less func(*Options)
+		want lambda.Code
+	}{
+		"exact":    {func(*Options) {}, ""},
+		"zipped":   {func(o *Options) { o.MaxZipBytes-- }, lambda.CodeInvalidParameter},
+		"unzipped": {func(o *Options) { o.MaxUnzippedBytes-- }, lambda.CodeInvalidParameter},
+		"entries":  {func(o *Options) { o.MaxEntries-- }, lambda.CodeInvalidParameter},
+	} {
+		options := exact
+		test.less(&options)
+		_, err := service(t, options).Intake(t.Context(), account, archive)
+		if (err == nil) != (test.want == "") || err != nil && lambda.CodeOf(err) != test.want {
+			t.Errorf("%s: %v, want %q", name, err, test.want)
+		}
+	}
+}
+
 // TestBombStopsEarly inflates entries whose directory says that they are small.
 func TestBombStopsEarly(t *testing.T) {
 	bomb := pack(t, entry{"bomb", 0o100644, strings.Repeat("\x00", 64<<20)})
